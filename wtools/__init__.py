@@ -1,0 +1,51 @@
+"""wtools: inspect, analyze and convert neural-network weight files.
+
+    import wtools
+    with wtools.open("model.h5") as tree:
+        tree["dense/kernel"].read()
+        wtools.stats(tree)
+
+Names are resolved on first use, so that `import wtools` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .analyzers.listing import listing as ls
+    from .analyzers.stats import stats
+    from .errors import WtoolsError
+    from .formats import open
+    from .report import Report
+    from .sketch import Sketch
+    from .tree import Tensor, WeightTree
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "open": "formats",
+    "ls": "analyzers.listing:listing",
+    "stats": "analyzers.stats",
+    "Tensor": "tree",
+    "WeightTree": "tree",
+    "Report": "report",
+    "Sketch": "sketch",
+    "WtoolsError": "errors",
+}
+
+__all__ = ["Report", "Sketch", "Tensor", "WeightTree", "WtoolsError", "ls", "open", "stats"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'wtools' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(f".{module}", __name__), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

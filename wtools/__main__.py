@@ -1,0 +1,5 @@
+"""`python -m wtools`."""
+
+from .cli import main
+
+main()

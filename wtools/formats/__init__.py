@@ -1,0 +1,174 @@
+"""One module per file format, found by content.
+
+A format is a module with
+
+    NAME: str                       "safetensors"
+    TITLE: str                      one line for `wtools formats`
+    EXTENSIONS: tuple[str, ...]     usual file endings, for hints only: content decides
+    sniff(source) -> bool           is this file ours? reads a few bytes, leaves no trace
+    read(source, *, root=None) -> WeightTree      reads headers only
+
+and, where it can be written,
+
+    HOLDS: frozenset[str]           the canonical dtypes it can hold
+    write(tree, path, *, like=None, **options) -> Sequence[str]     notes on what was lost
+
+Listed below in one tuple; third parties join through the entry-point group `wtools.formats`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from ..errors import FormatError, MissingError, UsageError
+from ..files import Source
+from ..tree import WeightTree
+
+BUILTIN = ("safetensors", "torch", "keras_h5", "keras_zip", "onnx", "npz", "sharded")
+
+
+class Format(Protocol):
+    """What a format module offers; see the package docstring."""
+
+    NAME: str
+    TITLE: str
+    EXTENSIONS: tuple[str, ...]
+
+    def sniff(self, source: Source) -> bool: ...
+
+    def read(self, source: Source, *, root: str | None = None) -> WeightTree: ...
+
+
+@cache
+def formats() -> tuple[Format, ...]:
+    """All formats: the built-in ones, then those of other packages."""
+    modules = [import_module(f".{name}", __name__) for name in BUILTIN]
+    modules += [point.load() for point in entry_points(group="wtools.formats")]
+    return tuple(cast(Format, module) for module in modules)
+
+
+def named(name: str) -> Format:
+    """The format of that NAME. Raises UsageError."""
+    for format in formats():
+        if name == format.NAME:
+            return format
+    known = ", ".join(format.NAME for format in formats())
+    raise UsageError(f"no format named {name!r}", advice=f"Known: {known}")
+
+
+def detect(source: Source) -> Format:
+    """The one format whose `sniff` claims the file.
+
+    Raises FormatError when none does or more than one, saying what was seen.
+    """
+    claims = [format for format in formats() if format.sniff(source)]
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        names = " and ".join(format.NAME for format in claims)
+        raise FormatError(f"looks like {names} at once", path=source.path, advice="Use --format.")
+    raise FormatError(
+        f"is {what_it_is(source)}, not a weights file",
+        path=source.path,
+        advice=f"wtools reads {', '.join(format.NAME for format in formats())}.",
+    )
+
+
+def open(
+    path: str | os.PathLike[str], *, format: str | None = None, root: str | None = None
+) -> WeightTree:
+    """Open a weights file or a model folder: headers only, nothing in it executed.
+
+    format: force a format by NAME instead of looking at the content.
+    root: where in the file the weights are, if the usual place is not the one meant (a key
+        path such as "ema.state_dict", or "optimizer"); `WeightTree.apart` lists candidates.
+
+    Raises MissingError, FormatError, CorruptError or UnsafeError.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = model_file(Path(path))
+    source = Source(path)
+    try:
+        chosen = named(format) if format else detect(source)
+        return chosen.read(source, root=root)
+    except BaseException:
+        source.close()
+        raise
+
+
+def model_file(folder: Path) -> str:
+    """The one model file of a folder: an index of shards, else the only weights file.
+
+    Raises MissingError or UsageError.
+    """
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    except OSError as error:
+        raise MissingError(f"cannot be listed: {error.strerror}", path=str(folder)) from error
+    indexes = [p for p in files if p.name.endswith((".index.json", ".weights.json"))]
+    weights = [p for p in files if p.name.endswith(_extensions())]
+    for candidates in (indexes, weights):
+        if len(candidates) == 1:
+            return str(candidates[0])
+        preferred = [p for p in candidates if ".safetensors" in p.name]
+        if len(preferred) == 1:
+            return str(preferred[0])
+        if candidates:
+            raise UsageError(
+                f"holds {len(candidates)} models: {', '.join(p.name for p in candidates[:8])}",
+                path=str(folder),
+                advice="Name one of them.",
+            )
+    raise MissingError("the folder holds no weights file", path=str(folder))
+
+
+def _extensions() -> tuple[str, ...]:
+    return tuple({ending for format in formats() for ending in format.EXTENSIONS})
+
+
+_MAGICS: Iterable[tuple[bytes, str]] = (
+    (b"version https://git-lfs.github.com/", "a git-LFS pointer (run `git lfs pull` for the file)"),
+    (b"<!doctype html", "an HTML page (the download went wrong)"),
+    (b"<html", "an HTML page (the download went wrong)"),
+    (b"<?xml", "an XML document"),
+    (b"\x1f\x8b", "a gzip file (unpack it first)"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file (unpack it first)"),
+    (b"BZh", "a bzip2 file (unpack it first)"),
+    (b"\xfd7zXZ", "an xz file (unpack it first)"),
+    (b"\x04\x22\x4d\x18", "an lz4 file (unpack it first)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x93NUMPY", "a single NumPy array (.npy)"),
+    (b"GGUF", "a GGUF file (not supported yet)"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\x7fELF", "a program or shared library"),
+)
+
+
+def what_it_is(source: Source) -> str:
+    """A phrase for the content of a file that is no weights file."""
+    if source.size == 0:
+        return "an empty file"
+    head = source.pread(0, min(source.size, 512))
+    if not head.strip(b"\0"):
+        return "a file that begins with zero bytes (an interrupted download?)"
+    for magic, what in _MAGICS:
+        if head.lstrip().lower().startswith(magic.lower()) or head.startswith(magic):
+            return what
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model (not supported yet)"
+    if head[257:262] == b"ustar":
+        return "a tar archive (unpack it first)"
+    if head.lstrip()[:1] in b"{[" and head.isascii():
+        return "a JSON document"
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "a text file"
+    return f"data of an unknown kind (it begins with {head[:8].hex(' ')})"
