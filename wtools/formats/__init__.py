@@ -30,7 +30,9 @@ from ..errors import FormatError, MissingError, UsageError
 from ..files import Source
 from ..tree import WeightTree
 
-BUILTIN = ("safetensors", "torch", "keras_h5", "keras_zip", "onnx", "npz", "sharded")
+BUILTIN: tuple[str, ...] = (
+    # one module name per line
+)
 
 
 class Format(Protocol):
