@@ -207,10 +207,16 @@ class RawData:
             yield self._array(buffer, count)
 
     def _array(self, raw: Bytes, count: int) -> NDArray[Any]:
-        if self.swapped:
-            width = self.dtype.itemsize // (2 if self.dtype.kind == "complex" else 1)
+        return elements(raw, count, self.dtype, self.swapped)
+
+
+def elements(raw: Bytes, count: int, dtype: DType, swapped: bool = False) -> NDArray[Any]:
+    """`count` elements of `dtype` from file bytes, which are big-endian where `swapped`."""
+    if swapped:
+        width = dtype.itemsize // (2 if dtype.kind == "complex" else 1)
+        if width > 1:
             raw = raw.reshape(-1, width)[:, ::-1].reshape(-1)
-        return self.dtype.unpack(raw, count)
+    return dtype.unpack(raw, count)
 
 
 # --- writing -------------------------------------------------------------------------------------
