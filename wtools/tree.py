@@ -272,7 +272,8 @@ class Tensor:
 class WeightTree(Mapping[str, Tensor]):
     """The weights of one model, in stored order, keyed by name. Immutable; lazy; a context.
 
-    format, path: where it came from.
+    format, path: where it came from. variant: which kind of such a file, in words for a person
+        ("legacy zip", "TorchScript", "weights-only h5").
     separator: what joins the parts of a name ("/" in Keras and ONNX, "." in torch).
     metadata: the file's own key-value notes, as strings or JSON values.
     architecture: what the file says of its graph (a Keras config, ...), or None.
@@ -286,6 +287,7 @@ class WeightTree(Mapping[str, Tensor]):
         tensors: Iterable[Tensor],
         *,
         format: str = "memory",
+        variant: str = "",
         path: str = "",
         separator: str = "/",
         metadata: Mapping[str, Any] | None = None,
@@ -300,6 +302,7 @@ class WeightTree(Mapping[str, Tensor]):
                 raise UsageError(f"two tensors are named {tensor.name!r}", path=path or None)
             self._tensors[tensor.name] = tensor
         self.format = format
+        self.variant = variant
         self.path = path
         self.separator = separator
         self.metadata: Mapping[str, Any] = dict(metadata or {})
@@ -423,6 +426,7 @@ class WeightTree(Mapping[str, Tensor]):
         """This tree with other tensors (and other fields); the file stays open with `self`."""
         known: dict[str, Any] = {
             "format": self.format,
+            "variant": self.variant,
             "path": self.path,
             "separator": self.separator,
             "metadata": self.metadata,
