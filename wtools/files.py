@@ -32,16 +32,18 @@ Bytes = NDArray[np.uint8]
 class Source:
     """A regular file opened for reading only. Thread-safe: it has no file position.
 
+    fd: a descriptor of that file which the caller opened its own way; the Source closes it.
+
     Raises MissingError when the path is absent, unreadable, or not a regular file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, fd: int | None = None) -> None:
         self.path = os.fspath(path)
         self._map: mmap.mmap | None = None
         self._fd = -1
         try:
-            # O_NONBLOCK: opening a FIFO must not wait for a writer.
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if fd is None:  # O_NONBLOCK: opening a FIFO must not wait for a writer.
+                fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             raise MissingError("no such file or folder", path=self.path) from None
         except (OSError, ValueError) as error:
