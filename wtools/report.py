@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import NameNotFoundError, WtoolsError
 from .extras import need
 
 
@@ -51,7 +52,8 @@ class Report:
 
     schema: name and version of the JSON ("wtools.stats/1"); title: for people.
     rows: instances of one frozen dataclass `row_type`; summary: figures over all rows.
-    notes: what was skipped or inferred, and why.
+    notes: what was skipped or inferred, and why; failures: tensors that could not be read.
+    chosen: names of the only columns wanted, in that order; empty for the usual ones.
     """
 
     schema: str
@@ -62,10 +64,45 @@ class Report:
     notes: Sequence[str] = ()
     path: str = ""
     format: str = ""
+    failures: Sequence[WtoolsError] = ()
+    chosen: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return columns_of(self.row_type)
+        """Every column, or the chosen ones."""
+        known = {column.name: column for column in columns_of(self.row_type)}
+        return tuple(known[name] for name in self.chosen) if self.chosen else tuple(known.values())
+
+    @property
+    def shown_columns(self) -> tuple[Column, ...]:
+        """The columns a person is shown: the chosen ones, else those worth a place in a table."""
+        return tuple(c for c in self.columns if c.shown or self.chosen)
+
+    def choose(self, names: Sequence[str]) -> Report:
+        """Only these columns, in this order. Raises NameNotFoundError."""
+        for name in names:
+            self._column(name)
+        return dataclasses.replace(self, chosen=tuple(names))
+
+    def sort(self, name: str, *, descending: bool = False) -> Report:
+        """Rows by one column; rows without a value (None, NaN) last. Raises NameNotFoundError."""
+        self._column(name)
+        valued = [row for row in self.rows if _has_value(getattr(row, name))]
+        others = [row for row in self.rows if not _has_value(getattr(row, name))]
+        valued.sort(key=lambda row: getattr(row, name), reverse=descending)
+        return dataclasses.replace(self, rows=valued + others)
+
+    def limit(self, count: int) -> Report:
+        """The first `count` rows, with a note on the rest; the summary stays that of all."""
+        if len(self.rows) <= count:
+            return self
+        note = f"showing {count:,} of {len(self.rows):,} rows"
+        return dataclasses.replace(self, rows=self.rows[:count], notes=[*self.notes, note])
+
+    def _column(self, name: str) -> None:
+        names = [column.name for column in columns_of(self.row_type)]
+        if name not in names:
+            raise NameNotFoundError(name, names, what="column")
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON object as Python values; non-finite floats are still floats."""
@@ -73,7 +110,7 @@ class Report:
             "schema": self.schema,
             "path": self.path,
             "format": self.format,
-            "rows": [row_dict(row) for row in self.rows],
+            "rows": self.row_dicts(),
             "summary": dict(self.summary),
             "notes": list(self.notes),
         }
@@ -81,17 +118,20 @@ class Report:
     def to_pandas(self) -> Any:
         """The rows as a pandas DataFrame. Raises MissingExtraError without pandas."""
         pandas = need("pandas", "Report.to_pandas")
-        return pandas.DataFrame(
-            [row_dict(row) for row in self.rows], columns=[c.name for c in self.columns]
-        )
+        return pandas.DataFrame(self.row_dicts(), columns=[c.name for c in self.columns])
+
+    def row_dicts(self) -> list[dict[str, Any]]:
+        """Each row as {column: value}, nested values untouched."""
+        names = [column.name for column in self.columns]
+        return [{name: getattr(row, name) for name in names} for row in self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        from .render.terminal import text
+        from .render.terminal import text_of
 
-        return text(self)
+        return text_of(self)
 
     def _repr_html_(self) -> str:
         from .render.html import fragment
@@ -107,6 +147,5 @@ def columns_of(row_type: type) -> tuple[Column, ...]:
     )
 
 
-def row_dict(row: Any) -> dict[str, Any]:
-    """One row as a dict of its fields, nested values untouched."""
-    return {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+def _has_value(value: Any) -> bool:
+    return value is not None and value == value

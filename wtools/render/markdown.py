@@ -1,0 +1,38 @@
+"""Report -> Markdown: a pipe table for issues, pull requests and model cards."""
+
+from __future__ import annotations
+
+from ..report import Column, Report
+from .numbers import is_numeric, summary_lines, text
+
+
+def render(report: Report) -> str:
+    """Title, table of the shown columns, summary and notes."""
+    columns = report.shown_columns
+    lines = [f"### {_cell(report.title)}", ""]
+    if columns and report.rows:
+        lines += [_line([column.heading for column in columns]), _line(_rules(report, columns))]
+        lines += [_line([text(getattr(row, c.name), c) for c in columns]) for row in report.rows]
+        lines.append("")
+    if report.summary:
+        lines += [f"- **{_cell(label)}**: {_cell(value)}" for label, value in summary_lines(report)]
+        lines.append("")
+    lines += [f"> {_cell(note)}" for note in report.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rules(report: Report, columns: tuple[Column, ...]) -> list[str]:
+    return [
+        "---:" if is_numeric([getattr(row, column.name) for row in report.rows]) else "---"
+        for column in columns
+    ]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(value: str) -> str:
+    for character in "\\|`*_<>[]":
+        value = value.replace(character, "\\" + character)
+    return value

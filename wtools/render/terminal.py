@@ -1,0 +1,120 @@
+"""Report -> a table that fits the terminal: aligned numbers, long names shortened in the middle.
+
+Columns without any value are left out; those that do not fit are left out from the right and named
+below the table. Without a terminal (a pipe, a file) everything is there. The lines are padded here:
+a general table library took 1.1 s for 5,000 rows where this takes 0.05.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+from ..errors import printable
+from ..report import Column, Report
+from .numbers import is_numeric, summary_lines, text
+
+NAME_LEAST = 24  # a name is shortened to no fewer characters than this before columns go
+_GAP = 2
+
+
+def render(report: Report, *, width: int | None = None, color: bool = False) -> str:
+    """The report as terminal text. `width`: columns to fit into, None for no limit."""
+    columns = [c for c in report.shown_columns if c.name in report.chosen or _used(report, c)]
+    cells = [[text(getattr(row, c.name), c) for c in columns] for row in report.rows]
+    widths = [
+        max([cell_len(c.heading), *(cell_len(line[i]) for line in cells)])
+        for i, c in enumerate(columns)
+    ]
+    kept = _fit(widths, width)
+    style = _styles(color)
+    lines = [style(printable(report.title), bold=True)]
+    if cells:
+        right = [is_numeric([getattr(row, c.name) for row in report.rows]) for c in columns]
+        lines.append(style(_line([c.heading for c in columns], kept, right), bold=True))
+        lines += [_line(line, kept, right) for line in cells]
+    lines += _summary(report)
+    lines += _notes(report, [c.name for i, c in enumerate(columns) if i not in kept], style)
+    return "\n".join(lines) + "\n"
+
+
+def text_of(report: Report) -> str:
+    """For `repr`: the first rows, as wide as this terminal, without colour."""
+    return render(report.limit(60), width=shutil.get_terminal_size((100, 24)).columns).rstrip("\n")
+
+
+def terminal_width() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def wants_color(is_tty: bool) -> bool:
+    """Colour on a terminal only, unless NO_COLOR or a dumb terminal says otherwise."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return is_tty or bool(os.environ.get("FORCE_COLOR"))
+
+
+def _fit(widths: list[int], width: int | None) -> dict[int, int]:
+    """index -> width of the columns that fit; the first column gives way before others go."""
+    kept = dict(enumerate(widths))
+    if width is None or not widths:
+        return kept
+    least = min(widths[0], NAME_LEAST)
+    while len(kept) > 1 and least + sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1) > width:
+        kept.popitem()
+    others = sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1)
+    kept[0] = min(widths[0], max(least, width - others), width)
+    return kept
+
+
+def _used(report: Report, column: Column) -> bool:
+    return any(getattr(row, column.name) not in (None, "") for row in report.rows)
+
+
+def _line(cells: list[str], kept: dict[int, int], right: list[bool]) -> str:
+    parts = []
+    for i, width in kept.items():
+        cell = shorten(cells[i], width)
+        space = " " * (width - cell_len(cell))
+        parts.append(space + cell if right[i] else cell + space)
+    return (" " * _GAP).join(parts).rstrip()
+
+
+def shorten(value: str, width: int) -> str:
+    """At most `width` characters, the middle left out: both ends of a name carry its meaning."""
+    if cell_len(value) <= width:
+        return value
+    head = (width - 1) // 3
+    tail = width - 1 - head
+    return value[:head] + "…" + value[len(value) - tail :]
+
+
+def _summary(report: Report) -> list[str]:
+    figures = summary_lines(report)
+    indent = max((len(label) for label, _ in figures), default=0)
+    return [""] * bool(figures) + [f"{label:<{indent}}  {value}" for label, value in figures]
+
+
+def _notes(report: Report, hidden: list[str], style: Callable[..., str]) -> list[str]:
+    notes = [f"note: {printable(note)}" for note in report.notes]
+    if hidden:
+        notes.append(f"no room for: {', '.join(hidden)} (see --columns, --json)")
+    return [""] * bool(notes) + [style(note, dim=True) for note in notes]
+
+
+def _styles(color: bool) -> Callable[..., str]:
+    if not color:
+        return lambda value, **_: value
+    from click import style
+
+    return style
+
+
+def cell_len(value: str) -> int:
+    """Terminal cells: East Asian wide characters take two, combining ones none."""
+    if value.isascii():
+        return len(value)
+    from rich.cells import cell_len as measure
+
+    return measure(value)
