@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzers.listing import listing as ls
-    from .analyzers.stats import stats
+    from .analyzers.stats import merged, stats
     from .errors import WtoolsError
     from .formats import open
     from .report import Report
@@ -28,6 +28,7 @@ _HOME = {
     "open": "formats",
     "ls": "analyzers.listing:listing",
     "stats": "analyzers.stats",
+    "merged": "analyzers.stats",
     "Tensor": "tree",
     "WeightTree": "tree",
     "Report": "report",
@@ -35,7 +36,17 @@ _HOME = {
     "WtoolsError": "errors",
 }
 
-__all__ = ["Report", "Sketch", "Tensor", "WeightTree", "WtoolsError", "ls", "open", "stats"]
+__all__ = [
+    "Report",
+    "Sketch",
+    "Tensor",
+    "WeightTree",
+    "WtoolsError",
+    "ls",
+    "merged",
+    "open",
+    "stats",
+]
 
 
 def __getattr__(name: str) -> Any:

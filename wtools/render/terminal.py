@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 from collections.abc import Callable
 
 from ..errors import printable
@@ -35,7 +36,8 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
         lines.append(style(_line([c.heading for c in columns], kept, right), bold=True))
         lines += [_line(line, kept, right) for line in cells]
     lines += _summary(report)
-    lines += _notes(report, [c.name for i, c in enumerate(columns) if i not in kept], style)
+    hidden = [c.name for i, c in enumerate(columns) if i not in kept]
+    lines += [style(line, dim=True) for line in _notes(report, hidden, width)]
     return "\n".join(lines) + "\n"
 
 
@@ -96,11 +98,15 @@ def _summary(report: Report) -> list[str]:
     return [""] * bool(figures) + [f"{label:<{indent}}  {value}" for label, value in figures]
 
 
-def _notes(report: Report, hidden: list[str], style: Callable[..., str]) -> list[str]:
+def _notes(report: Report, hidden: list[str], width: int | None) -> list[str]:
     notes = [f"note: {printable(note)}" for note in report.notes]
     if hidden:
         notes.append(f"no room for: {', '.join(hidden)} (see --columns, --json)")
-    return [""] * bool(notes) + [style(note, dim=True) for note in notes]
+    if width is not None:
+        notes = [
+            line for note in notes for line in textwrap.wrap(note, width, subsequent_indent="  ")
+        ]
+    return [""] * bool(notes) + notes
 
 
 def _styles(color: bool) -> Callable[..., str]:
