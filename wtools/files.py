@@ -1,4 +1,4 @@
-"""Files: positional reads from anything regular, copies through the kernel, atomic replacement.
+"""Files: positional reads from anything regular, atomic replacement.
 
 Two ways lead to a file's bytes. `Source.pread` copies them and reports a file cut short as a
 CorruptError; every scan of a whole tensor goes this way, so no command can die of SIGBUS when
@@ -13,7 +13,6 @@ import io
 import mmap
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dtypes import DType
-from .errors import CorruptError, MissingError, OutputError, UsageError
+from .errors import CorruptError, MissingError, UsageError
 from .tree import BLOCK, Storage
 
 Bytes = NDArray[np.uint8]
@@ -221,106 +220,17 @@ def elements(raw: Bytes, count: int, dtype: DType, swapped: bool = False) -> NDA
     return dtype.unpack(raw, count)
 
 
-# --- writing -------------------------------------------------------------------------------------
-
-
-def write_all(fd: int, data: bytes | memoryview | Bytes) -> int:
-    """Write all of `data` at the file's position; the number of bytes written."""
-    view = memoryview(cast(Any, data)).cast("B")
-    total = len(view)
-    while len(view):
-        view = view[os.write(fd, view[: 1 << 30]) :]
-    return total
-
-
-def copy_range(source_fd: int, offset: int, nbytes: int, target_fd: int) -> None:
-    """Copy bytes to the target's position through the kernel where it can, else by hand."""
-    while nbytes:
-        try:
-            count = os.copy_file_range(source_fd, target_fd, min(nbytes, 1 << 30), offset)
-        except (OSError, AttributeError):  # other file systems, old kernels, macOS
-            chunk = os.pread(source_fd, min(nbytes, 1 << 22), offset)
-            count = write_all(target_fd, chunk)
-        if not count:
-            raise CorruptError("the source became shorter while it was copied")
-        offset += count
-        nbytes -= count
+# --- writing: see streams.py and outputs.py ------------------------------------------------------
 
 
 @contextlib.contextmanager
 def atomic(target: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary path beside `target` that replaces it only when the block ends well.
+    """A temporary path that replaces `target` only when the block ends well.
 
-    Follows a symbolic link to what it points at, keeps the old file's mode, syncs the file
-    and the folder. On any error the temporary is removed and the old target stands.
+    For a single file; `outputs.staged`, which does it, also puts sets of files in place.
     Raises OutputError when the target exists (unless `overwrite`) or cannot be written.
     """
-    final = Path(os.path.realpath(target))
-    if final.exists() and not overwrite:
-        raise OutputError("exists already", path=str(target), advice="Use --overwrite.")
-    if final.exists() and not final.is_file():
-        raise OutputError("is not a regular file", path=str(target))
-    sweep(final)
-    try:
-        prefix = f".{final.name}.{os.getpid()}."
-        fd, name = tempfile.mkstemp(prefix=prefix, suffix=".wtmp", dir=final.parent)
-    except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", path=str(target)) from error
-    temporary = Path(name)
-    os.close(fd)
-    try:
-        yield temporary
-        _commit(temporary, final)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}", path=str(target)
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    from .outputs import staged
 
-
-def _commit(temporary: Path, final: Path) -> None:
-    mode = final.stat().st_mode if final.exists() else 0o666 & ~_umask()
-    os.chmod(temporary, stat.S_IMODE(mode))
-    fd = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.replace(temporary, final)
-    sync_folder(final.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sweep(final: Path) -> None:
-    """Remove temporaries that a killed process left beside `final`."""
-    for stale in final.parent.glob(f".{final.name}.*.wtmp"):
-        pid = stale.name[len(final.name) + 2 :].split(".")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            with contextlib.suppress(OSError):
-                stale.unlink()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with staged(target, overwrite=overwrite) as output:
+        yield output.main

@@ -1,0 +1,113 @@
+"""What a tree knows beyond names and arrays, as one JSON text that travels in a file's metadata.
+
+Formats with room for free text (safetensors, ONNX, PyTorch, HDF5) carry it under the key
+"wtools", so that layers, their classes, `trainable` flags, the order of tied tensors and the
+types of metadata come home from a format that has no place of its own for them:
+
+    {"version": 1, "separator": "/", "order": [names, if tied ones were dropped],
+     "layers": {"dense": "Dense"}, "of": {"dense/kernel": "dense"},
+     "trainable": [names], "frozen": [names], "json": [metadata keys whose text is JSON]}
+
+It is advice, never trusted: what does not fit the tensors that are really there is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..tree import Tensor, WeightTree
+
+KEY = "wtools"
+_MOST = 64 << 20  # bytes of JSON that are looked at
+
+
+def metadata(
+    tree: WeightTree, *, separator: str, aliases: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The tree's metadata as strings, with the text described above where there is need for it.
+
+    separator: what a reader of the file would assume. aliases: names that are not written.
+    """
+    texts = {key: _text(value) for key, value in tree.metadata.items() if key != KEY}
+    known: dict[str, Any] = {}
+    if tree.separator != separator:
+        known["separator"] = tree.separator
+    if aliases:
+        known["order"] = list(tree)
+    known["layers"] = {t.layer: t.kind for t in tree.values() if t.layer and t.kind}
+    known["of"] = {t.name: t.layer for t in tree.values() if t.layer}
+    known["trainable"] = [t.name for t in tree.values() if t.trainable is True]
+    known["frozen"] = [t.name for t in tree.values() if t.trainable is False]
+    known["json"] = [key for key, value in tree.metadata.items() if not isinstance(value, str)]
+    known = {key: value for key, value in known.items() if value}
+    if known:
+        texts[KEY] = json.dumps({"version": 1} | known, ensure_ascii=False, separators=(",", ":"))
+    return texts
+
+
+def restore(tree: WeightTree) -> WeightTree:
+    """`tree` with what the text under "wtools" in its metadata says of it; the text goes."""
+    text = tree.metadata.get(KEY)
+    if not isinstance(text, str):
+        return tree
+    rest = {key: value for key, value in tree.metadata.items() if key != KEY}
+    known = _parse(text)
+    if known is None:
+        return tree
+    for key in _names(known.get("json")):
+        if isinstance(rest.get(key), str):
+            rest[key] = _value(rest[key])
+    of, layers = _strings(known.get("of")), _strings(known.get("layers"))
+    trainable = dict.fromkeys(_names(known.get("trainable")), True)
+    trainable |= dict.fromkeys(_names(known.get("frozen")), False)
+
+    def told(tensor: Tensor) -> Tensor:
+        layer = of.get(tensor.name, "")
+        return replace(
+            tensor,
+            layer=tensor.layer or layer,
+            kind=tensor.kind or layers.get(layer, ""),
+            trainable=trainable.get(tensor.name) if tensor.trainable is None else tensor.trainable,
+        )
+
+    ordered = [name for name in _names(known.get("order")) if name in tree.keys()]
+    names = dict.fromkeys((*ordered, *tree))
+    separator = known.get("separator")
+    return tree.replace(
+        [told(tree[name]) for name in names],
+        metadata=rest,
+        separator=separator if isinstance(separator, str) and separator else tree.separator,
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    value = _value(text) if len(text) <= _MOST else None
+    return value if isinstance(value, dict) and value.get("version") == 1 else None
+
+
+def _names(value: Any) -> Iterator[str]:
+    return (
+        (name for name in value if isinstance(name, str)) if isinstance(value, list) else iter(())
+    )
+
+
+def _strings(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}
