@@ -31,7 +31,7 @@ from ..files import Source
 from ..tree import WeightTree
 
 BUILTIN: tuple[str, ...] = (
-    # one module name per line
+    "safetensors",
 )
 
 
