@@ -32,6 +32,7 @@ from ..tree import WeightTree
 
 BUILTIN: tuple[str, ...] = (
     "safetensors",
+    "npz",
 )
 
 
