@@ -84,10 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """The exit code of one command line."""
+    if "_WTOOLS_COMPLETE" in os.environ:
+        cli.main(args, prog_name="wtools")
     try:
-        result = cli.main(args, prog_name="wtools", standalone_mode=False)
+        with cli.make_context("wtools", list(args)) as context:
+            result = cli.invoke(context)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:  # --help
+        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -99,7 +104,7 @@ def run(args: list[str]) -> int:
     except BrokenPipeError:  # `wtools ls model | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         click.echo("wtools: interrupted", err=True)
         return INTERRUPTED
     except MemoryError:

@@ -1,0 +1,61 @@
+"""Tables of the documentation that are written by the code they describe."""
+
+from __future__ import annotations
+
+import importlib
+
+from wtools.report import columns_of
+
+ROWS = {
+    "stats": ("wtools.analyzers.stats", "StatsRow"),
+    "ls": ("wtools.analyzers.listing", "ListingRow"),
+    "formats": ("wtools.commands.formats", "FormatRow"),
+}
+
+
+def columns(report: str) -> str:
+    """The columns of a report: name, meaning, unit."""
+    module, name = ROWS[report]
+    lines = ["| column | meaning | unit |", "| --- | --- | --- |"]
+    for column in columns_of(getattr(importlib.import_module(module), name)):
+        lines.append(f"| `{column.name}` | {column.meaning} | {column.unit} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """The commands, one line each."""
+    from wtools.cli import COMMANDS
+
+    lines = ["| command | what it does |", "| --- | --- |"]
+    lines += [f"| `wtools {name}` | {line} |" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def formats() -> str:
+    """The formats: name, what it is, endings, read and written."""
+    from wtools.formats import formats as known
+
+    lines = [
+        "| `--format` | what it is | usual endings | written too |",
+        "| --- | --- | --- | --- |",
+    ]
+    for format in known():
+        endings = " ".join(f"`{e}`" for e in format.EXTENSIONS)
+        writes = "yes" if hasattr(format, "write") else ""
+        lines.append(f"| `{format.NAME}` | {format.TITLE} | {endings} | {writes} |")
+    return "\n".join(lines)
+
+
+def error_codes() -> str:
+    """The kinds of error: the code in JSON, the exit code, the meaning."""
+    from wtools import errors
+
+    kinds = [errors.WtoolsError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    lines = ["| `error` | exit code | meaning |", "| --- | --- | --- |"]
+    for kind in kinds[1:]:
+        if kind.__module__ == "wtools.errors":
+            first = (kind.__doc__ or "").split("\n\n")[0].replace("\n    ", " ")
+            lines.append(f"| `{kind.code}` | {kind.exit_code} | {first} |")
+    return "\n".join(lines)
