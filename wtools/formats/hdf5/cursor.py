@@ -1,0 +1,143 @@
+"""Bounds-checked reading of HDF5 structures, in the terms of the file format specification.
+
+Addresses in an HDF5 file count from the superblock's base address; an `Image` turns them into
+offsets of the Source and counts what is read, so that no structure can be read without end.
+Section numbers in this package are those of the HDF5 File Format Specification, version 3.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import CorruptError, FormatError, UnsafeError
+from ...files import Source
+
+UNDEFINED = (1 << 64) - 1
+METADATA_FLOOR = 32 << 20  # bytes of metadata that any file may make us read
+
+
+class Image:
+    """The bytes of one HDF5 file: a whole Source, or a stored zip member, or after a user block.
+
+    label: what is put before the place in errors (the zip member's name), or "".
+    """
+
+    def __init__(self, source: Source, start: int, size: int, label: str = "") -> None:
+        self.source = source
+        self.start = start
+        self.size = size
+        self.label = label
+        self.budget = max(METADATA_FLOOR, 2 * size)
+
+    def read(self, address: int, nbytes: int) -> bytes:
+        """Metadata bytes at `address`. Raises CorruptError, or UnsafeError past the budget."""
+        self.check(address, nbytes)
+        self.spend(nbytes)
+        return self.source.pread(self.start + address, nbytes)
+
+    def spend(self, nbytes: int) -> None:
+        self.budget -= nbytes
+        if self.budget < 0:
+            raise UnsafeError(
+                "its structures are read over and over",
+                path=self.source.path,
+                place=self.label or None,
+                advice="No HDF5 library writes such a file; nothing more was read.",
+            )
+
+    def check(self, address: int, nbytes: int, place: str | None = None) -> None:
+        if address < 0 or nbytes < 0 or address + nbytes > self.size:
+            end = "an undefined address" if address == UNDEFINED else f"byte {address + nbytes}"
+            raise self.corrupt(
+                f"{end} is needed, the file ends at {self.size}",
+                place,
+                advice="The file is probably cut short: copy or download it again.",
+            )
+
+    def cursor(self, address: int, nbytes: int) -> Cursor:
+        return Cursor(self, self.read(address, nbytes), address)
+
+    def corrupt(
+        self, reason: str, place: str | None = None, *, advice: str | None = None
+    ) -> CorruptError:
+        return CorruptError(reason, path=self.source.path, place=self.place(place), advice=advice)
+
+    def unsupported(self, what: str, place: str | None = None) -> FormatError:
+        return FormatError(
+            f"uses {what}, which is not read here",
+            path=self.source.path,
+            place=self.place(place),
+            advice="Rewrite it with: h5repack -f GZIP=4 -l CHUNK=... or h5py.",
+        )
+
+    def unsafe(self, reason: str, place: str | None = None) -> UnsafeError:
+        return UnsafeError(reason, path=self.source.path, place=self.place(place))
+
+    def place(self, place: str | None) -> str | None:
+        return "!".join(part for part in (self.label, place) if part) or None
+
+
+@dataclass
+class Cursor:
+    """A position in some bytes of an Image; every step past their end is a CorruptError."""
+
+    image: Image
+    data: bytes
+    address: int  # of data[0]
+    at: int = 0
+
+    def take(self, nbytes: int) -> bytes:
+        end = self.at + nbytes
+        if nbytes < 0 or end > len(self.data):
+            raise self.image.corrupt(
+                f"a structure of {len(self.data)} bytes ends early", f"byte {self.address}"
+            )
+        taken = self.data[self.at : end]
+        self.at = end
+        return taken
+
+    def skip(self, nbytes: int) -> None:
+        self.take(nbytes)
+
+    def uint(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "little")
+
+    def u8(self) -> int:
+        return self.uint(1)
+
+    def u16(self) -> int:
+        return self.uint(2)
+
+    def u32(self) -> int:
+        return self.uint(4)
+
+    def u64(self) -> int:
+        return self.uint(8)
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def expect(self, signature: bytes) -> None:
+        found = self.take(len(signature))
+        if found != signature:
+            raise self.image.corrupt(
+                f"{signature.decode()} expected, {found!r} found", f"byte {self.address}"
+            )
+
+    def part(self, nbytes: int) -> Cursor:
+        """The next `nbytes` bytes as a cursor of their own."""
+        address = self.address + self.at
+        return Cursor(self.image, self.take(nbytes), address)
+
+    def pad(self, multiple: int = 8) -> None:
+        self.at += -self.at % multiple
+
+    def text(self) -> bytes:
+        """Bytes up to a NUL, which is passed over."""
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise self.image.corrupt("a name does not end", f"byte {self.address + self.at}")
+        found = self.data[self.at : end]
+        self.at = end + 1
+        return found
