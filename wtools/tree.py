@@ -316,20 +316,22 @@ class WeightTree(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of that name or stored name. Raises NameNotFoundError (a KeyError)."""
+        tensor = self._find(name)
+        if tensor is None:
+            raise NameNotFoundError(name, self._tensors, path=self.path or None)
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
+
+    def _find(self, name: str) -> Tensor | None:
         tensor = self._tensors.get(name)
         if tensor is not None:
             return tensor
         if self._by_stored is None:
             self._by_stored = {t.stored: t.name for t in self._tensors.values()}
-        if name in self._by_stored:
-            return self._tensors[self._by_stored[name]]
-        raise NameNotFoundError(name, self._tensors, path=self.path or None)
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and self[name] is not None
-        except NameNotFoundError:
-            return False
+        known = self._by_stored.get(name)
+        return None if known is None else self._tensors[known]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
