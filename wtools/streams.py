@@ -62,9 +62,8 @@ class FileWriter:
             else:
                 self.put(block)
 
-    def tensor_crc(self, tensor: Tensor) -> int:
-        """Like `tensor`; the CRC-32 of its bytes."""
-        crc = 0
+    def tensor_crc(self, tensor: Tensor, crc: int = 0) -> int:
+        """Like `tensor`; the CRC-32 of its bytes, going on from `crc`."""
         for block in self._blocks(tensor):
             if isinstance(block, int):
                 self.position += block

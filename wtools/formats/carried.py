@@ -73,7 +73,8 @@ def restore(tree: WeightTree) -> WeightTree:
             trainable=trainable.get(tensor.name) if tensor.trainable is None else tensor.trainable,
         )
 
-    ordered = [name for name in _names(known.get("order")) if name in tree.keys()]
+    present = set(tree)
+    ordered = [name for name in _names(known.get("order")) if name in present]
     names = dict.fromkeys((*ordered, *tree))
     separator = known.get("separator")
     return tree.replace(
