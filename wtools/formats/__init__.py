@@ -8,10 +8,18 @@ A format is a module with
     sniff(source) -> bool           is this file ours? reads a few bytes, leaves no trace
     read(source, *, root=None) -> WeightTree      reads headers only
 
-and, where it can be written,
+and, where it can be written, beside it a module `writer` (`npz_writer` beside `npz`), imported
+only when something is written, with
 
     HOLDS: frozenset[str]           the canonical dtypes it can hold
-    write(tree, path, *, like=None, **options) -> Sequence[str]     notes on what was lost
+    OPTIONS: frozenset[str]         keyword options of its `draft`
+    APART: bool                     (False) are sets that stand apart kept?
+    draft(tree, name, *, like=None, **options) -> Draft
+
+`draft` sees headers only and says what it would write, what that loses and what stands in the
+way; the Draft's own `write` then fills the files of an `Output`, block by block, under names
+that appear only when all is well. Nothing else of a writer is needed: whoever calls it verifies
+the output by reading it back. See `drafts.py`, `../outputs.py`, `../streams.py`.
 
 Listed below in one tuple; third parties join through the entry-point group `wtools.formats`.
 """
@@ -23,12 +31,16 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..errors import FormatError, MissingError, UsageError
 from ..files import Source
 from ..tree import WeightTree
+
+if TYPE_CHECKING:
+    from .drafts import Draft
 
 BUILTIN: tuple[str, ...] = (
     "safetensors",
@@ -48,6 +60,17 @@ class Format(Protocol):
     def read(self, source: Source, *, root: str | None = None) -> WeightTree: ...
 
 
+class Writer(Protocol):
+    """What the writer beside a format offers; see the package docstring."""
+
+    HOLDS: frozenset[str]
+    OPTIONS: frozenset[str]
+
+    def draft(
+        self, tree: WeightTree, name: str, *, like: str | None = None, **options: Any
+    ) -> Draft: ...
+
+
 @cache
 def formats() -> tuple[Format, ...]:
     """All formats: the built-in ones, then those of other packages."""
@@ -63,6 +86,15 @@ def named(name: str) -> Format:
             return format
     known = ", ".join(format.NAME for format in formats())
     raise UsageError(f"no format named {name!r}", advice=f"Known: {known}")
+
+
+def writer(name: str) -> Writer | None:
+    """The writer of the format of that NAME, None where it can only be read. Raises UsageError."""
+    module = cast(Any, named(name))
+    beside = f"{module.__name__}{'.' if hasattr(module, '__path__') else '_'}writer"
+    if find_spec(beside) is None:
+        return None
+    return cast(Writer, import_module(beside))
 
 
 def detect(source: Source) -> Format:
