@@ -34,6 +34,7 @@ def commands() -> str:
 def formats() -> str:
     """The formats: name, what it is, endings, read and written."""
     from wtools.formats import formats as known
+    from wtools.formats import writer
 
     lines = [
         "| `--format` | what it is | usual endings | written too |",
@@ -41,7 +42,7 @@ def formats() -> str:
     ]
     for format in known():
         endings = " ".join(f"`{e}`" for e in format.EXTENSIONS)
-        writes = "yes" if hasattr(format, "write") else ""
+        writes = "yes" if writer(format.NAME) else ""
         lines.append(f"| `{format.NAME}` | {format.TITLE} | {endings} | {writes} |")
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from ..formats import formats
+from ..formats import Format, formats, writer
 from ..report import Report, column
 from .options import Output, output_options
 
@@ -27,15 +27,11 @@ class FormatRow:
 @output_options
 def command(output: Output) -> None:
     """The file formats that are read and written."""
-    rows = [
-        FormatRow(
-            format.NAME,
-            format.TITLE,
-            format.EXTENSIONS,
-            True,
-            hasattr(format, "write"),
-            tuple(sorted(getattr(format, "HOLDS", ()))) or None,
-        )
-        for format in formats()
-    ]
+    rows = [_row(format) for format in formats()]
     output.emit(Report("wtools.formats/1", "File formats", FormatRow, rows))
+
+
+def _row(format: Format) -> FormatRow:
+    beside = writer(format.NAME)
+    holds = tuple(sorted(beside.HOLDS)) if beside else None
+    return FormatRow(format.NAME, format.TITLE, format.EXTENSIONS, True, beside is not None, holds)
