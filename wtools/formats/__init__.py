@@ -32,10 +32,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ..errors import FormatError, MissingError, UsageError
+from ..errors import FormatError, UsageError
 from ..files import Source
 from ..tree import WeightTree
 
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 BUILTIN: tuple[str, ...] = (
     "safetensors",
     "npz",
+    "shards",
 )
 
 
@@ -128,7 +128,9 @@ def open(
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        path = model_file(Path(path))
+        from .folders import open_folder
+
+        return open_folder(path, format=format, root=root)
     source = Source(path)
     try:
         chosen = named(format) if format else detect(source)
@@ -136,36 +138,6 @@ def open(
     except BaseException:
         source.close()
         raise
-
-
-def model_file(folder: Path) -> str:
-    """The one model file of a folder: an index of shards, else the only weights file.
-
-    Raises MissingError or UsageError.
-    """
-    try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    except OSError as error:
-        raise MissingError(f"cannot be listed: {error.strerror}", path=str(folder)) from error
-    indexes = [p for p in files if p.name.endswith((".index.json", ".weights.json"))]
-    weights = [p for p in files if p.name.endswith(_extensions())]
-    for candidates in (indexes, weights):
-        if len(candidates) == 1:
-            return str(candidates[0])
-        preferred = [p for p in candidates if ".safetensors" in p.name]
-        if len(preferred) == 1:
-            return str(preferred[0])
-        if candidates:
-            raise UsageError(
-                f"holds {len(candidates)} models: {', '.join(p.name for p in candidates[:8])}",
-                path=str(folder),
-                advice="Name one of them.",
-            )
-    raise MissingError("the folder holds no weights file", path=str(folder))
-
-
-def _extensions() -> tuple[str, ...]:
-    return tuple({ending for format in formats() for ending in format.EXTENSIONS})
 
 
 _MAGICS: Iterable[tuple[bytes, str]] = (

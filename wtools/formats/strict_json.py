@@ -35,6 +35,8 @@ def pattern(template: bytes) -> re.Pattern[bytes]:
 
 _space = pattern(b" ")
 # At most 1,024 pieces a match: the matcher keeps a record of each. Surrogates come in pairs.
+MAX_NAME = 1 << 16  # bytes of a name
+_scalar = re.compile(rb"[-+.0-9A-Za-z]+")
 _pieces = re.compile(
     rb'(?:[^"\\\x00-\x1f]+|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}){0,1024}"
@@ -105,9 +107,18 @@ class Json:
             return body.decode("utf-8")
         return str(json.loads(self.raw[start:end].decode("utf-8")))
 
+    def name(self, start: int, end: int) -> str:
+        """As `text`, of at most MAX_NAME bytes."""
+        if end - start > MAX_NAME:
+            self.fail(start, f"a name of {end - start} bytes; at most {MAX_NAME} are read")
+        return self.text(start, end)
+
     def skip(self, at: int, what: str) -> int:
-        """The offset after the array or object that must come next, by its brackets alone."""
+        """The offset after the value that must come next, by its quotes and brackets alone."""
         start = at = self.space(at)
+        scalar = _scalar.match(self.raw, at)
+        if scalar or self.peek(at) == b'"':
+            return scalar.end() if scalar else self.string(at, what)[1]
         depth = 0
         while True:
             found = _until_bracket.match(self.raw, at)

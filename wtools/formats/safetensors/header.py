@@ -26,11 +26,10 @@ from ... import dtypes
 from ...dtypes import DType
 from ...errors import CorruptError, FormatError
 from ...files import Source
-from ..strict_json import Json, Names, pattern, shown
+from ..strict_json import MAX_NAME, Json, Names, pattern, shown
 
 MAX_HEADER = 100_000_000  # as in the reference library
 MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32  # what numpy can hold
-MAX_NAME = 1 << 16  # bytes
 MAX_KEYS = 100_000  # of the metadata
 _LARGEST = 2**63 - 1
 _METADATA = "__metadata__"
@@ -97,7 +96,7 @@ class Header:
         del names
         if self._metadata_at >= 0:
             keys = Names()
-            self._walk_metadata(self._metadata_at, lambda k, _: keys.add(self._name(*k), k[0]))
+            self._walk_metadata(self._metadata_at, lambda k, _: keys.add(self._json.name(*k), k[0]))
             self._refuse_repeats(keys, "metadata keys")
         self._refuse_gaps(np.asarray(begins), np.asarray(ends))
 
@@ -112,7 +111,7 @@ class Header:
                 name = found[1].decode("utf-8")
             else:
                 start, end = json.string(at, "the header: a tensor's name")
-                name = self._name(start, end)
+                name = self._json.name(start, end)
                 found = _after_name.match(raw, end)
             if name == _METADATA:
                 if metadata_at >= 0:
@@ -223,12 +222,7 @@ class Header:
         return _of(next(islice(self, int(index), None)).name)
 
     def _name_at(self, at: int) -> str:
-        return self._name(*self._json.string(at, "the header"))
-
-    def _name(self, start: int, end: int) -> str:
-        if end - start > MAX_NAME:
-            self._json.fail(start, f"a name of {end - start} bytes; at most {MAX_NAME} are read")
-        return self._json.text(start, end)
+        return self._json.name(*self._json.string(at, "the header"))
 
     # --- errors ---------------------------------------------------------------------------------
 
@@ -239,13 +233,13 @@ class Header:
         """Say what is wrong with the entry at `at`, which is none."""
         json = self._json
         span = json.string(at, "the header")
-        who = _of(self._name(*span))
+        who = _of(self._json.name(*span))
         at = json.expect(span[1], b":", who)
         at = json.expect(at, b"{", f"{who} must be an object")
         seen: set[str] = set()
         while json.peek(at) != b"}":
             span = json.string(at, who)
-            key = self._name(*span)
+            key = self._json.name(*span)
             if key not in _values or key in seen:
                 json.fail(
                     span[0],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ...errors import UsageError
 from ...files import RawData, Source
 from ...tree import Tensor, WeightTree
+from .. import carried
 from ..strict_json import shown
 from .header import Entry, Header
 
@@ -25,7 +26,7 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
     header = Header(source)
     tensors = {entry.name: _tensor(source, entry) for entry in header}
     dropped = aliases(tensors, header.metadata)
-    return WeightTree(
+    tree = WeightTree(
         [*tensors.values(), *dropped],
         format="safetensors",
         path=source.path,
@@ -34,6 +35,7 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
         notes=[alias_note(dropped)] if dropped else [],
         close=source.close,
     )
+    return carried.restore(tree)
 
 
 def _tensor(source: Source, entry: Entry) -> Tensor:
