@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 BUILTIN: tuple[str, ...] = (
     "safetensors",
     "npz",
+    "pytorch",
     "shards",
+    "onnx",
 )
 
 
