@@ -1,0 +1,116 @@
+"""Tensors whose elements do not lie in C order: transposed, sliced, expanded.
+
+Elements are gathered box by box: a box of the tensor is read as one range of the file where
+its elements lie densely enough, else it is halved along the axis with the longest step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from ...dtypes import DType
+from ...tree import BLOCK, Array
+from .places import Place
+
+WORK = 16 << 20  # bytes gathered at a time
+_NEAR = 256 << 10  # a range no longer than this is read whole, however sparse
+_DENSE = 4  # and so is one of at most this many bytes for each byte wanted
+
+
+@dataclass(frozen=True, eq=False)
+class StridedData:
+    """Elements of `shape`, `strides` (in elements) apart, from `start` bytes into `place`.
+
+    Of the packed types shape and strides count bytes, as torch counts them.
+    """
+
+    place: Place
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: DType
+
+    def read(self) -> Array:
+        """A view of the mapped file where its bytes are numpy's, else gathered."""
+        plain = not self.dtype.packed and self.dtype.name != "complex32"
+        if not plain or (self.place.swapped and self.dtype.itemsize > 1):
+            array = np.concatenate(list(self.blocks(WORK)))
+            return array.reshape((*self.shape[:-1], -1) if self.dtype.packed else self.shape)
+        raw = self.place.view(self.start, self._span(self.shape) * self._step)
+        strides = [stride * self._step for stride in self.strides]
+        first = raw[: self._step].view(self.dtype.numpy)
+        return as_strided(first, self.shape, strides, writeable=False)
+
+    def blocks(self, nbytes: int = BLOCK) -> Iterator[Array]:
+        most = max(1, WORK // (self._step * self._halves))
+        for box_shape, start in _boxes(self.shape, self.strides, most):
+            units = np.empty((*box_shape, self._halves), self._unit)
+            self._gather(units, start, box_shape)
+            flat = units.reshape(-1).view(np.uint8)
+            block = self.dtype.unpack(flat, flat.size * 8 // self.dtype.bits)
+            step = max(1, nbytes // block.dtype.itemsize)
+            for at in range(0, block.size, step):
+                yield block[at : at + step]
+
+    @property
+    def _step(self) -> int:
+        """Bytes from one element to the next."""
+        return max(1, self.dtype.itemsize)
+
+    @property
+    def _halves(self) -> int:
+        return 2 if self.dtype.kind == "complex" else 1
+
+    @property
+    def _unit(self) -> np.dtype[Any]:
+        """What is swapped as a whole: an element, or half of a complex one."""
+        return np.dtype(f"<u{self._step // self._halves}")
+
+    def _span(self, shape: tuple[int, ...]) -> int:
+        return 1 + sum((n - 1) * s for n, s in zip(shape, self.strides, strict=True))
+
+    def _gather(self, out: NDArray[Any], start: int, shape: tuple[int, ...]) -> None:
+        """Fill `out` with the box of `shape` that begins at element `start`."""
+        span = self._span(shape) * self._step
+        if span <= max(_NEAR, _DENSE * out.nbytes) or math.prod(shape) == 1:
+            raw = self.place.read(self.start + start * self._step, span)
+            order = self._unit.newbyteorder(">" if self.place.swapped else "<")
+            first = raw[: order.itemsize].view(order)
+            strides = [stride * self._step for stride in self.strides]
+            box = as_strided(
+                first, (*shape, self._halves), (*strides, order.itemsize), writeable=False
+            )
+            out[...] = box
+            return
+        axis = max(range(len(shape)), key=lambda i: (shape[i] > 1) * self.strides[i])
+        half = shape[axis] // 2
+        low = (*shape[:axis], half, *shape[axis + 1 :])
+        high = (*shape[:axis], shape[axis] - half, *shape[axis + 1 :])
+        index = (slice(None),) * axis
+        self._gather(out[(*index, slice(None, half))], start, low)
+        self._gather(out[(*index, slice(half, None))], start + half * self.strides[axis], high)
+
+
+def _boxes(
+    shape: tuple[int, ...], strides: tuple[int, ...], most: int
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Boxes of at most `most` elements that follow each other in C order: (shape, start)."""
+    if math.prod(shape) <= most:
+        yield shape, 0
+        return
+    inner = math.prod(shape[1:])
+    if inner <= most:
+        rows = most // inner
+        for row in range(0, shape[0], rows):
+            yield (min(rows, shape[0] - row), *shape[1:]), row * strides[0]
+        return
+    for row in range(shape[0]):
+        for below, start in _boxes(shape[1:], strides[1:], most):
+            yield (1, *below), row * strides[0] + start
