@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Literal
 
+from .. import dtypes
 from ..errors import UsageError, WtoolsError
 from ..layers import layer_path
 from ..report import Report, column
@@ -230,7 +231,8 @@ def _layer_rows(tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]]) -> lis
     for tensor, sketch in _distinct(pairs):
         members.setdefault(layer_path(tensor, tree.separator), []).append((tensor, sketch))
     rows = []
-    for path, below in members.items():
+    for path, everything in members.items():
+        below = weights(everything)
         whole = combined([sketch for _, sketch in below])
         rows.append(
             StatsRow(
@@ -247,6 +249,15 @@ def _layer_rows(tree: WeightTree, pairs: Sequence[tuple[Tensor, Sketch]]) -> lis
             )
         )
     return rows
+
+
+def weights(pairs: Sequence[tuple[Tensor, Sketch]]) -> Sequence[tuple[Tensor, Sketch]]:
+    """Those of floating point or complex numbers, which a total is of; all if there are none.
+
+    A total with position numbers or step counters in it would say nothing of the weights.
+    """
+    inexact = [pair for pair in pairs if dtypes.get(pair[1].dtype).kind in ("float", "complex")]
+    return inexact or pairs
 
 
 def combined(sketches: Sequence[Sketch]) -> Sketch:
@@ -277,7 +288,7 @@ def _summary(pairs: Sequence[tuple[Tensor, Sketch]]) -> dict[str, Any]:
         "nbytes": sum(tensor.nbytes for tensor, _ in pairs),
     }
     if pairs:
-        whole = _figures(combined([sketch for _, sketch in pairs]))
+        whole = _figures(combined([sketch for _, sketch in weights(pairs)]))
         shown = "mean std min max l1 l2 linf rms zeros zero_fraction nans infs"
         summary |= {name: whole[name] for name in shown.split()}
     return summary
@@ -293,6 +304,13 @@ def _notes(
         found = [tensor.name for tensor, sketch in pairs if getattr(sketch, counted)]
         if found:
             notes.append(f"{what} in {len(found):,} of {len(tensors):,} tensors: {few(found)}")
+    kept = {tensor.name for tensor, _ in weights(pairs)}
+    left_out = [tensor.name for tensor, _ in _distinct(pairs) if tensor.name not in kept]
+    if left_out:
+        notes.append(
+            "figures over several tensors are of floating-point ones, without "
+            f"{len(left_out):,} of integers: {few(left_out)}"
+        )
     quantized = sum(t.quantization is not None for t in tensors)
     if quantized:
         notes.append(
