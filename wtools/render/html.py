@@ -110,10 +110,10 @@ dt{color:var(--dim);font-size:12px}dd{margin:0;font-weight:600;overflow-wrap:any
 ul{color:var(--dim);padding-left:18px}
 input{font:inherit;padding:6px 10px;border:1px solid var(--line);border-radius:8px;
 width:min(360px,100%);box-sizing:border-box;background:Canvas;color:CanvasText}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
+.scroll{overflow:auto;max-height:85vh;border:1px solid var(--line);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:5px 12px;white-space:nowrap;border-bottom:1px solid var(--line)}
-td:first-child{font-family:ui-monospace,monospace}
+td:first-child{font-family:ui-monospace,monospace;position:sticky;left:0;background:Canvas}
 th{position:sticky;top:0;background:Canvas;cursor:pointer;user-select:none}
 th[aria-sort=ascending]::after{content:" \\25B2"}th[aria-sort=descending]::after{content:" \\25BC"}
 .n{text-align:right}tbody tr:hover{background:var(--soft)}

@@ -90,7 +90,10 @@ def is_numeric(values: list[Any]) -> bool:
 
 def summary_lines(report: Report) -> list[tuple[str, str]]:
     """(label, text) of each summary figure; nested figures become `a 1, b 2`."""
-    return [(key.replace("_", " "), _figure(key, value)) for key, value in report.summary.items()]
+    return [
+        ("size" if key == "nbytes" else key.replace("_", " "), _figure(key, value))
+        for key, value in report.summary.items()
+    ]
 
 
 def _figure(key: str, value: Any) -> str:
