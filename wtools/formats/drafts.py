@@ -54,9 +54,19 @@ def unsupported(tree: WeightTree, format: str, holds: frozenset[str]) -> list[st
     for dtype, tensors in names.items():
         who = repr(tensors[0]) if len(tensors) == 1 else f"{len(tensors)} tensors ({tensors[0]}...)"
         wider = widened(dtype, holds)
-        way = f"--dtype {dtype}={wider} keeps every value" if wider else "--exclude leaves them out"
-        problems.append(f"{format} holds no {dtype}, the dtype of {who}: {way}")
+        ways = [f"--dtype {dtype}={wider} keeps every value"] if wider else []
+        ways += [f"--to {' or '.join(others)} holds it"] if (others := _holders(dtype)) else []
+        ways = ways or ["--exclude leaves them out"]
+        problems.append(f"{format} holds no {dtype}, the dtype of {who}: {', '.join(ways)}")
     return problems
+
+
+def _holders(dtype: str) -> list[str]:
+    """The formats that can be written and hold the dtype."""
+    from . import formats, writer
+
+    writers = {format.NAME: writer(format.NAME) for format in formats()}
+    return [name for name, found in writers.items() if found and dtype in found.HOLDS]
 
 
 # Significant bits and the exponent's range (of 2**e) that a value of the type can have.

@@ -1,0 +1,12 @@
+"""From any format to any other: plan, write, verify. Layout translation is not done here.
+
+convert("model.h5", "model.safetensors", dtype="bfloat16")
+"""
+
+from __future__ import annotations
+
+from .options import Options
+from .plan import Plan, plan
+from .run import convert
+
+__all__ = ["Options", "Plan", "convert", "plan"]

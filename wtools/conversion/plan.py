@@ -1,0 +1,239 @@
+"""The plan of a conversion: made from headers alone, complete before a byte is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import formats
+from ..errors import UnsupportedError, UsageError
+from ..formats.drafts import Draft
+from ..report import column
+from ..tree import Tensor, WeightTree
+from .cast import cast, casts, target_dtype
+from .options import Options, chosen, new_names
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of a conversion."""
+
+    name: str = column("name in the source")
+    target: str = column("name in the output")
+    dtype: str = column("element type in the source")
+    to: str = column("element type in the output")
+    shape: tuple[int, ...] = column("sizes of the axes")
+    nbytes: int = column("bytes in the output", unit="bytes")
+    change: str = column("what is not as it was; empty for a bit-exact copy", default="")
+    stored: str = column("name as the output spells it", default="", shown=False)
+    overflowed: int | None = column("values beyond the new type", unit="count", default=None)
+    subnormal: int | None = column("values that became subnormal", unit="count", default=None)
+    flushed: int | None = column("values that became 0", unit="count", default=None)
+    verified: bool | None = column("read back and compared bit for bit", default=None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a conversion will do.
+
+    tree: the target's tensors, lazily. draft: None where problems stand before it.
+    names: target name -> source name. lost: what the target will not have. problems: why it
+    cannot be done, with a way out.
+    """
+
+    source: WeightTree
+    target: Path
+    format: str
+    tree: WeightTree
+    draft: Draft | None
+    rows: Sequence[Row]
+    lost: Sequence[str]
+    problems: Sequence[str]
+
+    @property
+    def path(self) -> Path:
+        """The main file that will be written."""
+        return self.target.with_name(self.draft.name) if self.draft else self.target
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of tensors that will be written."""
+        return sum(row.nbytes for row in self.rows)
+
+    def check(self) -> None:
+        """Raise UnsupportedError if there is any problem."""
+        if self.problems:
+            more = f" (and {len(self.problems) - 5} more)" if len(self.problems) > 5 else ""
+            raise UnsupportedError("; ".join(self.problems[:5]) + more, path=str(self.path))
+
+
+def plan(
+    source: WeightTree,
+    target: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    options: Options | None = None,
+) -> Plan:
+    """How `source` becomes `target`, of the format `to` or of the one that its name says.
+
+    Raises UsageError for options that make no sense; what merely cannot be done is listed in
+    the plan's `problems`.
+    """
+    options = options or Options()
+    format, path = target_of(target, to)
+    writer = formats.writer(format)
+    if writer is None:
+        raise UsageError(f"{format} can only be read", path=str(target))
+    _refuse_options(format, writer, options.for_writer())
+    kept = chosen(source, options)
+    names = new_names(kept, options)
+    problems = _collisions(names)
+    wanted = casts(options.dtype)
+    changed = {tensor.name: _changed(tensor, options, wanted) for tensor in kept}
+    tree, lost = source, _lost(source, kept, options, writer, format)
+    draft = None
+    if not problems:
+        tree = source.replace(
+            [changed[name].rename(new) for name, new in names.items()],
+            metadata={**source.metadata, **options.metadata},
+            apart=_carried(source, options, writer),
+        )
+        draft = writer.draft(tree, path.name, like=options.like, **options.for_writer())
+        problems, lost = list(draft.problems), [*lost, *draft.lost]
+    rows = [
+        _row(
+            tensor, changed[tensor.name], names[tensor.name], draft.aliases if draft else {}, draft
+        )
+        for tensor in kept
+    ]
+    return Plan(source, path, format, tree, draft, rows, lost, problems)
+
+
+def target_of(target: str | os.PathLike[str], to: str | None) -> tuple[str, Path]:
+    """The format's NAME and the path: `to`, else by the ending; in a folder, `model.<ending>`.
+
+    Raises UsageError where neither says which format is meant.
+    """
+    path = Path(target)
+    if to is not None:
+        format = formats.named(to)
+        if path.is_dir():
+            path /= f"model{format.EXTENSIONS[0]}"
+        return format.NAME, path
+    name = path.name.lower().removesuffix(".index.json")
+    found = [f for f in formats.formats() if name.endswith(tuple(f.EXTENSIONS))]
+    if len(found) == 1 and not path.is_dir():
+        return found[0].NAME, path
+    known = ", ".join(f.NAME for f in formats.formats() if formats.writer(f.NAME))
+    raise UsageError(
+        "its name does not say which format is meant", path=str(target), advice=f"--to {known}"
+    )
+
+
+def _refuse_options(format: str, writer: formats.Writer, given: Mapping[str, object]) -> None:
+    for name in given:
+        if name not in writer.OPTIONS:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} means nothing to {format}")
+
+
+def _collisions(names: Mapping[str, str]) -> list[str]:
+    sources: dict[str, list[str]] = {}
+    for old, new in names.items():
+        sources.setdefault(new, []).append(old)
+    problems = [
+        f"{' and '.join(map(repr, old[:3]))} would both be named {new!r}: change the rules"
+        for new, old in sources.items()
+        if len(old) > 1
+    ]
+    problems += [f"{old[0]!r} would have no name left" for new, old in sources.items() if not new]
+    return problems
+
+
+def _changed(tensor: Tensor, options: Options, wanted: Mapping[str, str]) -> Tensor:
+    if options.dequantize:
+        tensor = tensor.dequantized()
+    return cast(tensor, target_dtype(tensor, wanted), options.on_overflow)
+
+
+def _is_optimizer(name: str) -> bool:
+    return "optim" in name.lower()
+
+
+def _carried(source: WeightTree, options: Options, writer: formats.Writer) -> dict[str, WeightTree]:
+    """The sets apart that the output will have: none where only some tensors were asked for."""
+    if options.only or not getattr(writer, "APART", False):
+        return {}
+    return {
+        name: tree
+        for name, tree in source.apart.items()
+        if not (options.drop_optimizer and _is_optimizer(name))
+    }
+
+
+def _lost(
+    source: WeightTree,
+    kept: Sequence[Tensor],
+    options: Options,
+    writer: formats.Writer,
+    format: str,
+) -> list[str]:
+    lost = []
+    carried = _carried(source, options, writer)
+    for name, tree in source.apart.items():
+        if name not in carried and not (options.drop_optimizer and _is_optimizer(name)):
+            lost.append(f"{name!r}, {len(tree)} tensors apart: --root {name} converts them")
+    if source.architecture is not None and options.like is None:
+        lost.append("the model's architecture: --like MODEL writes into a model that has one")
+    quantized = [tensor for tensor in kept if tensor.quantization is not None]
+    if quantized and not options.dequantize and options.like is None:
+        lost.append(
+            f"what scale and zero point the {len(quantized)} quantized tensors have "
+            f"({quantized[0].name}...): --dequantize writes their real values"
+        )
+    shared = _overlapping(kept)
+    if shared:
+        lost.append(f"that {len(shared)} tensors share memory with others ({shared[0]}...)")
+    return lost
+
+
+def _overlapping(tensors: Sequence[Tensor]) -> list[str]:
+    """Tensors whose bytes are partly another's: tied ones, the same bytes throughout, apart."""
+    placed = sorted(
+        {
+            (t.storage.file, t.storage.offset, t.storage.nbytes): t for t in tensors if t.storage
+        }.items(),
+        key=lambda item: item[0],
+    )
+    found, file, end = [], "", 0
+    for (here, offset, nbytes), tensor in placed:
+        if here == file and offset < end and nbytes:
+            found.append(tensor.name)
+        file, end = here, max(end if here == file else 0, offset + nbytes)
+    return found
+
+
+def _row(
+    source: Tensor, target: Tensor, name: str, tied: Mapping[str, str], draft: Draft | None
+) -> Row:
+    change = []
+    if source.name != name:
+        change.append("renamed")
+    if source.dtype != target.dtype:
+        change.append("dequantized" if source.quantization and not target.quantization else "cast")
+    if name in tied:
+        change.append(f"tied to {tied[name]}")
+    stored = draft.stored.get(name, name) if draft else name
+    nbytes = 0 if name in tied else target.nbytes
+    return Row(
+        source.name,
+        name,
+        source.dtype,
+        target.dtype,
+        source.shape,
+        nbytes,
+        ", ".join(change),
+        stored,
+    )

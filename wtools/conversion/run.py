@@ -1,0 +1,178 @@
+"""Convert: plan, write, read back, compare, and only then put the output in place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .. import formats
+from ..errors import OutputError
+from ..outputs import refuse_existing, staged
+from ..report import Report
+from ..tree import Tensor, WeightTree
+from .cast import CastData
+from .compare import difference
+from .options import Options
+from .plan import Plan, Row, plan
+
+Progress = Callable[[int], None]
+
+
+def convert(
+    source: str | os.PathLike[str] | WeightTree,
+    target: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    overwrite: bool = False,
+    check: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Report:
+    """Write the weights of `source` (a path or an open tree) to `target` and say what was done.
+
+    to: the target's format, where its name does not say it. changes: the fields of `Options`
+    (dtype="bfloat16", only=["encoder.*"], shard_size=5 * 10**9, ...).
+
+    The output is read back and every tensor compared bit for bit before it takes its name,
+    unless `check` is False. progress: called with bytes written, then with bytes compared.
+    A dry run returns the same report without writing. Schema "wtools.convert/1".
+
+    Raises UnsupportedError where the target cannot hold the tensors, UsageError for options
+    that make no sense, OutputError where the disk does not do its part; then nothing has changed.
+    """
+    options = Options(**changes)
+    if isinstance(source, WeightTree):
+        planned = plan(source, target, to=to, options=options)
+        return _run(planned, overwrite, check, dry_run, progress)
+    with formats.open(source) as tree:
+        planned = plan(tree, target, to=to, options=options)
+        return _run(planned, overwrite, check, dry_run, progress)
+
+
+def _run(
+    plan: Plan, overwrite: bool, check: bool, dry_run: bool, progress: Progress | None
+) -> Report:
+    if dry_run:
+        return _report(
+            plan, plan.rows, {"written": False}, [f"problem: {p}" for p in plan.problems]
+        )
+    plan.check()
+    draft = plan.draft
+    assert draft is not None
+    refuse_existing(plan.path, overwrite=overwrite, rivals=draft.rivals)
+    advance = progress or (lambda nbytes: None)
+    began = time.perf_counter()
+    with staged(
+        plan.path,
+        overwrite=overwrite,
+        rivals=draft.rivals,
+        companions=draft.companions,
+        keep=_source_files(plan),
+        advance=advance,
+    ) as output:
+        draft.write(output)
+        files = [*output.parts, output.final.name]
+        written = sum((output.folder / name).stat().st_size for name in files)
+        rows = list(plan.rows)
+        if check:
+            verify(plan, output.main, advance)
+            rows = [replace(row, verified=True) for row in rows]
+    seconds = time.perf_counter() - began
+    rows = [_with_tally(row, plan.tree[row.target]) for row in rows]
+    summary = {
+        "written": True,
+        "files": files,
+        "file_bytes": written,
+        "verified": check,
+        "seconds": seconds,
+        "bytes_per_second": plan.nbytes / seconds if seconds else None,
+    }
+    return _report(plan, rows, summary, [] if check else ["not read back: --no-check"])
+
+
+def verify(plan: Plan, written: Path, advance: Progress) -> None:
+    """Read the output with wtools' own reader; raise OutputError at the first wrong bit."""
+    with formats.open(written) as tree:
+        missing = sorted(set(plan.tree) - set(tree))
+        surplus = len(tree) - len(plan.tree)
+        if missing or surplus:
+            raise _unfaithful(plan, f"{missing[:3]} missing" if missing else f"{surplus} too many")
+        for name, wanted in plan.tree.items():
+            found = tree[name]
+            reason = difference(wanted, found)
+            if reason:
+                raise _unfaithful(plan, reason, name)
+            advance(wanted.nbytes)
+        for name, apart in plan.tree.apart.items():
+            _verify_apart(plan, apart, tree.apart.get(name), name)
+
+
+def _verify_apart(plan: Plan, wanted: WeightTree, found: WeightTree | None, name: str) -> None:
+    for key, tensor in wanted.items():
+        reason = "missing" if found is None or key not in found else difference(tensor, found[key])
+        if reason:
+            raise _unfaithful(plan, reason, f"{name}: {key}")
+
+
+def _unfaithful(plan: Plan, reason: str, name: str = "") -> OutputError:
+    return OutputError(
+        f"read back, it is not what was written: {reason}; nothing was changed",
+        path=str(plan.path),
+        place=repr(name) if name else None,
+        advice="The disk, the memory or wtools is at fault.",
+    )
+
+
+def _source_files(plan: Plan) -> Iterable[str]:
+    """Files that must outlive the conversion; none where the source itself is being replaced."""
+    source = plan.source
+    if source.path and os.path.realpath(source.path) == os.path.realpath(plan.path):
+        return ()
+    tensors: list[Tensor] = [*source.values()]
+    for apart in source.apart.values():
+        tensors += apart.values()
+    return {source.path, *(t.storage.file for t in tensors if t.storage)} - {""}
+
+
+def _with_tally(row: Row, tensor: Tensor) -> Row:
+    tally = tensor.data.tally if isinstance(tensor.data, CastData) else None
+    if tally is None:
+        return row
+    return replace(
+        row, overflowed=tally.overflowed, subnormal=tally.subnormal, flushed=tally.flushed
+    )
+
+
+def _report(
+    plan: Plan, rows: Iterable[Row], outcome: Mapping[str, object], notes: Iterable[str]
+) -> Report:
+    rows = list(rows)
+    sums = {
+        key: sum(getattr(row, key) or 0 for row in rows)
+        for key in ("overflowed", "subnormal", "flushed")
+    }
+    summary = {
+        "source": plan.source.path,
+        "source_format": plan.source.format,
+        "target": str(plan.path),
+        "tensors": len(rows),
+        "nbytes": plan.nbytes,
+        "unchanged": sum(not row.change for row in rows),
+        **sums,
+        **outcome,
+    }
+    return Report(
+        "wtools.convert/1",
+        f"{plan.source.path or 'memory'} to {plan.path}",
+        Row,
+        rows,
+        summary,
+        [*notes, *(f"lost: {what}" for what in plan.lost)],
+        path=str(plan.path),
+        format=plan.format,
+    )
