@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .drafts import Draft
 
 BUILTIN: tuple[str, ...] = (
+    "keras",
     "safetensors",
     "npz",
     "pytorch",
