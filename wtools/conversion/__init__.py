@@ -5,8 +5,9 @@ convert("model.h5", "model.safetensors", dtype="bfloat16")
 
 from __future__ import annotations
 
+from .bits import verify_bits
 from .options import Options
 from .plan import Plan, plan
-from .run import convert
+from .run import convert, execute, preview
 
-__all__ = ["Options", "Plan", "convert", "plan"]
+__all__ = ["Options", "Plan", "convert", "execute", "plan", "preview", "verify_bits"]

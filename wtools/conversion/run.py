@@ -46,21 +46,33 @@ def convert(
     that make no sense, OutputError where the disk does not do its part; then nothing has changed.
     """
     options = Options(**changes)
-    if isinstance(source, WeightTree):
-        planned = plan(source, target, to=to, options=options)
-        return _run(planned, overwrite, check, dry_run, progress)
-    with formats.open(source) as tree:
+    tree = source if isinstance(source, WeightTree) else formats.open(source)
+    try:
         planned = plan(tree, target, to=to, options=options)
-        return _run(planned, overwrite, check, dry_run, progress)
+        if dry_run:
+            return preview(planned, overwrite=overwrite)
+        return execute(planned, overwrite=overwrite, check=check, progress=progress)
+    finally:
+        if tree is not source:
+            tree.close()
 
 
-def _run(
-    plan: Plan, overwrite: bool, check: bool, dry_run: bool, progress: Progress | None
+def preview(plan: Plan, *, overwrite: bool = False) -> Report:
+    """What a plan would do; what stands in its way is among the notes and counted."""
+    problems = list(plan.problems)
+    if plan.draft:
+        try:
+            refuse_existing(plan.path, overwrite=overwrite, rivals=plan.draft.rivals)
+        except OutputError as error:
+            problems.append(str(error))
+    outcome = {"written": False, "problems": len(problems)}
+    return _report(plan, plan.rows, outcome, [f"problem: {problem}" for problem in problems])
+
+
+def execute(
+    plan: Plan, *, overwrite: bool = False, check: bool = True, progress: Progress | None = None
 ) -> Report:
-    if dry_run:
-        return _report(
-            plan, plan.rows, {"written": False}, [f"problem: {p}" for p in plan.problems]
-        )
+    """Carry out a plan; see `convert`."""
     plan.check()
     draft = plan.draft
     assert draft is not None
@@ -162,7 +174,7 @@ def _report(
         "target": str(plan.path),
         "tensors": len(rows),
         "nbytes": plan.nbytes,
-        "unchanged": sum(not row.change for row in rows),
+        "unchanged": sum(row.name == row.target and row.dtype == row.to for row in rows),
         **sums,
         **outcome,
     }

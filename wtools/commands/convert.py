@@ -1,0 +1,145 @@
+"""`wtools convert`."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ..report import Report
+from .options import Output, output_options
+from .progress import progress
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+TERMINATED = 128 + signal.SIGTERM
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.argument("target", type=click.Path())
+@click.option("--to", metavar="NAME", help="The target's format, if its name does not say it.")
+@click.option("--format", metavar="NAME", help="Read the source as this format, do not look.")
+@click.option("--root", metavar="KEY", help="Where in the source the weights are (see `ls`).")
+@click.option(
+    "--dtype",
+    metavar="DTYPE",
+    help="Cast floats: bfloat16, or float64=float32,int4=int8 for some dtypes only.",
+)
+@click.option(
+    "--on-overflow",
+    type=click.Choice(["error", "saturate", "inf"]),
+    default="error",
+    show_default=True,
+    help="What becomes of values that the new dtype is too small for.",
+)
+@click.option("--dequantize", is_flag=True, help="Write the real values of quantized tensors.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only these tensors; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these; repeatable.")
+@click.option("--strip-prefix", default="", metavar="TEXT", help="Off every name that has it.")
+@click.option(
+    "--rename", "renames", multiple=True, metavar="REGEX=REPL", help="In turn; repeatable."
+)
+@click.option(
+    "--rename-file", type=click.Path(), metavar="FILE", help="Such rules, one a line, before these."
+)
+@click.option("--drop-optimizer", is_flag=True, help="Leave the optimizer's tensors out.")
+@click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Add; repeatable.")
+@click.option("--like", type=click.Path(), metavar="FILE", help="A model to put the weights into.")
+@click.option("--shard-size", metavar="SIZE", help="Shards of at most so much: 5GB, 500MB, 2GiB.")
+@click.option(
+    "--external-data/--no-external-data",
+    default=None,
+    help="ONNX: tensors beside the model or in it.  [default: beside it from 2 GB on]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and its problems; write nothing.")
+@click.option("--no-check", is_flag=True, help="Do not read the output back and compare it.")
+@output_options
+def command(
+    source: str,
+    target: str,
+    to: str | None,
+    format: str | None,
+    root: str | None,
+    renames: tuple[str, ...],
+    rename_file: str | None,
+    pairs: tuple[str, ...],
+    shard_size: str | None,
+    overwrite: bool,
+    dry_run: bool,
+    no_check: bool,
+    output: Output,
+    **changes: Any,
+) -> int:
+    """Write the weights of SOURCE to TARGET, whose ending says the format, and verify them.
+
+    Names, shapes and bits stay as they are unless an option asks for a change. The output is
+    read back and compared bit for bit before it appears under its name; on any failure, kill or
+    full disk what stood there still stands. A dry run that finds problems ends with code 4.
+    """
+    from .. import formats
+    from ..conversion import Options, execute, plan, preview
+    from ..conversion.options import rule, rules_of
+
+    options = Options(
+        rename=[*(rules_of(rename_file) if rename_file else ()), *map(rule, renames)],
+        metadata=dict(map(_pair, pairs)),
+        shard_size=nbytes(shard_size) if shard_size else None,
+        **changes,
+    )
+    with formats.open(source, format=format, root=root) as tree:
+        planned = plan(tree, target, to=to, options=options)
+        if dry_run:
+            report = preview(planned, overwrite=overwrite)
+            output.emit(report)
+            return 4 if report.summary["problems"] else 0
+        work = planned.nbytes * (1 if no_check else 2)
+        with _termination(), progress("convert", work, quiet=output.quiet) as advance:
+            report = execute(planned, overwrite=overwrite, check=not no_check, progress=advance)
+        output.emit(report if output.form or output.file else _changes_of(report))
+    return 0
+
+
+def _changes_of(report: Report) -> Report:
+    """For people: only the tensors that are not as they were."""
+    return replace(report, rows=[row for row in report.rows if row.change])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise UsageError(f"{text!r} is not of the form KEY=VALUE")
+    return key, value
+
+
+def nbytes(text: str) -> int:
+    """'5GB', '500 MB', '2GiB' or a plain number in bytes. Raises UsageError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0
+    if found:
+        units = _BINARY if found[3] else _UNITS
+        size = int(float(found[1]) * units[found[2].upper()])
+    if not size:
+        raise UsageError(f"{text!r} is not a size", advice="Write it as 5GB, 500MB or 2GiB.")
+    return size
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM ends the work like an error does: what was begun is removed."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
