@@ -216,7 +216,7 @@ def elements(raw: Bytes, count: int, dtype: DType, swapped: bool = False) -> NDA
     if swapped:
         width = dtype.itemsize // (2 if dtype.kind == "complex" else 1)
         if width > 1:
-            raw = raw.reshape(-1, width)[:, ::-1].reshape(-1)
+            raw = np.ascontiguousarray(raw.reshape(-1, width)[:, ::-1]).reshape(-1)
     return dtype.unpack(raw, count)
 
 
