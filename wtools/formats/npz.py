@@ -34,6 +34,7 @@ _header = re.compile(rf"\{{{_FIELD},{_FIELD},{_FIELD},?\s*\}}\s*")
 _INT = "(?:0|[1-9][0-9]{0,18})L?"  # Python 2 wrote 3L
 _shape = re.compile(f"(?:{_INT},(?:{_INT},)*(?:{_INT})?)?")
 _descr = re.compile(r"([<>|=]?)([a-zA-Z?])([0-9]{0,9})(?:\[[^\]]*\])?")  # dates have a unit: M8[s]
+_RECORDS = "[...]"  # stands for the list that describes them
 _STRANGERS = {
     "S": "byte strings",
     "U": "strings",
@@ -150,7 +151,7 @@ def _parse(archive: zips.Zip, member: str, head: bytes) -> _Header:
         raise _corrupt(archive, member, f"version {head[6]}.{head[7]} of the .npy format")
     text = head[12 if head[6] > 1 else 10 : end].decode("utf-8", "replace")
     if re.search(r"""['"]descr['"]\s*:\s*\[""", text):
-        return _Header("V", False, (), end)
+        return _Header(_RECORDS, False, (), end)
     found = _header.fullmatch(text)
     groups = found.groups() if found else ()
     descr, order, dims = (next((g for g in groups[i::3] if g is not None), None) for i in range(3))
@@ -167,6 +168,8 @@ def _parse(archive: zips.Zip, member: str, head: bytes) -> _Header:
 
 def _dtype(archive: zips.Zip, member: str, descr: str) -> tuple[DType | str, bool]:
     """(dtype, big-endian) of a type as numpy spells it, or why it holds no numbers."""
+    if descr == _RECORDS:
+        return "it holds records of several fields", False
     found = _descr.fullmatch(descr)
     if not found:
         raise _corrupt(archive, member, f"unknown type {descr[:40]!r}")
