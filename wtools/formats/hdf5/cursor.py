@@ -67,7 +67,7 @@ class Image:
             f"uses {what}, which is not read here",
             path=self.source.path,
             place=self.place(place),
-            advice="Rewrite it with: h5repack -f GZIP=4 -l CHUNK=... or h5py.",
+            advice="h5repack (of the HDF5 tools) or h5py can rewrite the file without it.",
         )
 
     def unsafe(self, reason: str, place: str | None = None) -> UnsafeError:
@@ -122,7 +122,7 @@ class Cursor:
         found = self.take(len(signature))
         if found != signature:
             raise self.image.corrupt(
-                f"{signature.decode()} expected, {found!r} found", f"byte {self.address}"
+                f"{signature[:4].decode()} expected, {found!r} found", f"byte {self.address}"
             )
 
     def part(self, nbytes: int) -> Cursor:

@@ -123,6 +123,8 @@ def _compound(c: Cursor, version: int, count: int, size: int, depth: int) -> Typ
 
 def _enum(c: Cursor, version: int, count: int, size: int, depth: int) -> Type:
     base = datatype(c, depth + 1)
+    if base.size != size:
+        raise c.image.corrupt(f"enumeration of {size} over {base.size} bytes", f"byte {c.address}")
     names = []
     for _ in range(count):
         start = c.at
@@ -130,7 +132,7 @@ def _enum(c: Cursor, version: int, count: int, size: int, depth: int) -> Type:
         if version < 3:
             c.at = start + -(-(len(name) + 1) // 8) * 8
         names.append(name)
-    values = c.take(count * base.size)
+    values = c.take(count * size)
     if size == 1 and dict(zip(names, values, strict=True)) == {b"FALSE": 0, b"TRUE": 1}:
         return Type(_ENUM, size, "bool", DTYPES["bool"])
     return Type(_ENUM, size, "enumeration", base.dtype, base.swapped)

@@ -37,8 +37,8 @@ def names(
 ) -> list[str] | None:
     """A name for each optimizer variable, or None where class or shapes do not fit.
 
-    kind: the optimizer's class, or its name (`adam`, `rm_sprop`); shapes: of its variables in stored
-    order; weights: name and shape of the trained weights in the model's order.
+    kind: the optimizer's class, or its name (`adam`, `rm_sprop`). shapes: of its variables in
+    stored order. weights: name and shape of the trained weights in the model's order.
     """
     kind = _BY_NAME.get(kind.lower(), "")
     if not kind:
