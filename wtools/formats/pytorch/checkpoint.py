@@ -43,10 +43,13 @@ def read(source: Source, root: str | None) -> WeightTree:
     """The tree of the file; see the package's `read`."""
     file = _Checkpoint(source)
     structure = file.structure
-    if not structure.leaves and not file.more and not file.empty:
+    if not file.leaves and (file.unknown() or not file.may_be_empty):
         raise file.without_tensors()
-    if root in file.more:
-        return file.tree(file.more[root], roots.Part((root,), file.more[root].value), source.close)
+    if root is None and file.frozen:
+        root = "constants"
+    if root is not None and root in file.more:
+        more = file.more[root]
+        return file.tree(more, roots.Part((root,), more.value), source.close)
     parts = roots.find(structure, root, source.path)
     weights = file.tree(structure, parts.weights, source.close)
     apart = {name: file.tree(structure, part) for name, part in parts.apart.items()}
@@ -82,9 +85,20 @@ class _Checkpoint:
             self.structure = Structure(self._bare())
 
     @property
-    def empty(self) -> bool:
-        """Is it the state dict of a model without weights?"""
-        return self.structure.value == {} and isinstance(self.structure.value, dict)
+    def leaves(self) -> int:
+        """How many tensors there are in all."""
+        return sum(s.leaves for s in (self.structure, *self.more.values()))
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Is it a model that has no weights, or the state dict of one?"""
+        return bool(self.more) or self.structure.value == {}
+
+    @property
+    def frozen(self) -> bool:
+        """Has TorchScript made all weights constants (torch.jit.freeze)?"""
+        has_constants = "constants" in self.more and self.more["constants"].leaves > 0
+        return has_constants and not self.structure.entries(self.structure.value)
 
     def _zip(self) -> Structure:
         archive = Archive(self.source)

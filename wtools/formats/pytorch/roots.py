@@ -17,7 +17,7 @@ from .structure import (
     is_script,
     leaf,
 )
-from .values import Object
+from .values import Object, TensorValue
 
 # The usual names of the weights in a training checkpoint, the likeliest first.
 _USUAL = (
@@ -129,8 +129,7 @@ def _collect(structure: Structure, part: Part, depth: int) -> Iterator[Part]:
     if not _is_around(structure, part.value):
         yield part
         return
-    loose = [child for _, child in children(part.value) if leaf(child) is not None]
-    if loose:
+    if any(_is_tensor(child) for _, child in children(part.value)):
         groups = frozenset(id(group.value) for group in _groups(structure, part))
         yield Part((*part.path, "other"), part.value, groups)
     for group in _groups(structure, part):
@@ -141,7 +140,7 @@ def _groups(structure: Structure, part: Part) -> Iterator[Part]:
     """The containers directly inside `part` that hold tensors, each once."""
     seen = set()
     for key, child in children(part.value):
-        if structure.holds(child) and id(child) not in seen:
+        if structure.holds(child) and id(child) not in seen and not _is_tensor(child):
             seen.add(id(child))
             yield Part((*part.path, key), child, optimizer=is_optimizer(child))
 
@@ -152,10 +151,15 @@ def _is_around(structure: Structure, value: Any) -> bool:
         return False
     if not isinstance(value, dict | list | tuple | Object):
         return False
-    groups = [(key, child) for key, child in children(value) if structure.holds(child)]
-    if any(leaf(child) is not None for _, child in children(value)):
+    groups = [(k, v) for k, v in children(value) if structure.holds(v) and not _is_tensor(v)]
+    if any(_is_tensor(child) for _, child in children(value)):
         return any(key.lower() in _USUAL or is_optimizer(child) for key, child in groups)
     return bool(groups)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Is it a tensor, or a subclass that wraps some?"""
+    return isinstance(value, TensorValue) or leaf(value) is not None
 
 
 def _at(structure: Structure, root: str) -> Part | None:

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ...dtypes import DType
 from ...tree import BLOCK, Array
 from .places import Place
 
-WORK = 16 << 20  # bytes gathered at a time
-_NEAR = 256 << 10  # a range no longer than this is read whole, however sparse
+WORK = 32 << 20  # bytes gathered at a time
+_NEAR = 16 << 10  # a range no longer than this is read whole, however sparse
 _DENSE = 4  # and so is one of at most this many bytes for each byte wanted
 
 
@@ -45,8 +44,7 @@ class StridedData:
             return array.reshape((*self.shape[:-1], -1) if self.dtype.packed else self.shape)
         raw = self.place.view(self.start, self._span(self.shape) * self._step)
         strides = [stride * self._step for stride in self.strides]
-        first = raw[: self._step].view(self.dtype.numpy)
-        return as_strided(first, self.shape, strides, writeable=False)
+        return np.ndarray(self.shape, self.dtype.numpy, raw, strides=strides)
 
     def blocks(self, nbytes: int = BLOCK) -> Iterator[Array]:
         most = max(1, WORK // (self._step * self._halves))
@@ -82,11 +80,8 @@ class StridedData:
         if span <= max(_NEAR, _DENSE * out.nbytes) or math.prod(shape) == 1:
             raw = self.place.read(self.start + start * self._step, span)
             order = self._unit.newbyteorder(">" if self.place.swapped else "<")
-            first = raw[: order.itemsize].view(order)
-            strides = [stride * self._step for stride in self.strides]
-            box = as_strided(
-                first, (*shape, self._halves), (*strides, order.itemsize), writeable=False
-            )
+            strides = [*(stride * self._step for stride in self.strides), order.itemsize]
+            box = np.ndarray((*shape, self._halves), order, raw, strides=strides)
             out[...] = box
             return
         axis = max(range(len(shape)), key=lambda i: (shape[i] > 1) * self.strides[i])

@@ -13,7 +13,7 @@ from ... import dtypes as canonical
 from ...dtypes import DType
 from ...errors import CorruptError, FormatError, UnsafeError, WtoolsError
 from ...files import Source
-from ...tree import Array, LazyData, MappedData, Quantization, Tensor
+from ...tree import Array, MappedData, Quantization, Tensor
 from . import dtypes, sparse
 from .constructors import NUMBERS
 from .places import InFile, InMemory, Place
@@ -72,6 +72,9 @@ class Builder:
             raise FormatError(f"elements of torch's type {value.dtype}", path=self.source.path)
         size, stride = numbers("size", value.size), numbers("stride", value.stride)
         (offset,) = numbers("offset", (value.offset,))
+        if len(size) != len(stride):
+            reason = f"{len(size)} sizes but {len(stride)} strides"
+            raise CorruptError(reason, path=self.source.path)
         place, start = self._place(value.storage), offset + value.storage.start
         shape = size
         if dtype.name == "float4_e2m1fn":  # torch counts pairs
@@ -108,9 +111,6 @@ class Builder:
         step: int,
     ) -> int:
         """Elements from the tensor's first to its last one, all of them inside the storage."""
-        if len(size) != len(stride):
-            reason = f"{len(size)} sizes but {len(stride)} strides"
-            raise CorruptError(reason, path=self.source.path)
         count = math.prod(size)
         if not count:
             return 0
@@ -143,26 +143,16 @@ class Builder:
     def _sub_byte(
         self, name: str, value: TensorValue, place: Place, size: tuple[int, ...], dtype: DType
     ) -> Tensor:
-        """quint4x2, quint2x4: several elements in a byte, each row padded to whole bytes."""
-        row = size[-1] if size else 1
-        packed = dtype.nbytes(row)
-        rows = math.prod(size[:-1])
+        """quint4x2, quint2x4: several elements in a byte, low bits first, rows not padded."""
         (offset,) = numbers("offset", (value.offset,))
         if offset or not in_c_order(size, numbers("stride", value.stride)):
             raise FormatError(f"a {value.dtype} tensor that is a view", path=self.source.path)
-        if rows * packed > place.nbytes:
-            reason = f"needs {rows * packed} bytes of a storage of {place.nbytes}"
+        nbytes = dtype.nbytes(math.prod(size))
+        if nbytes > place.nbytes:
+            reason = f"needs {nbytes} bytes of a storage of {place.nbytes}"
             raise CorruptError(reason, path=self.source.path)
-        if packed * 8 == row * dtype.bits:
-            data, storage = place.data(0, size, dtype), place.storage(0, rows * packed, None)
-            return Tensor(name, size, dtype.name, data, storage=storage)
-
-        def unpadded() -> Array:
-            raw = place.read(0, rows * packed)
-            elements = dtype.unpack(raw, raw.size * 8 // dtype.bits)
-            return elements.reshape(rows, -1)[:, :row].reshape(size)
-
-        return Tensor(name, size, dtype.name, LazyData(unpadded))
+        data, storage = place.data(0, size, dtype), place.storage(0, nbytes, None)
+        return Tensor(name, size, dtype.name, data, storage=storage if nbytes else None)
 
     def _quantization(self, name: str, value: TensorValue, shape: tuple[int, ...]) -> Quantization:
         """What _rebuild_qtensor's quantizer_params say (torch/_utils.py)."""
@@ -172,7 +162,7 @@ class Builder:
             _, scale, zero = value.quantizer
             if not isinstance(scale, int | float) or not isinstance(zero, int):
                 raise CorruptError("its scale is no number", path=self.source.path)
-            scale = Tensor.of(f"{name}.scale", np.float64(scale))
+            scale = Tensor.of(f"{name}.scale", np.float32(scale))  # what torch multiplies by
             return Quantization(scale, Tensor.of(f"{name}.zero_point", np.int64(zero)))
         if not kind.startswith("per_channel"):
             raise FormatError(f"quantised by {scheme}", path=self.source.path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..zips import Zip
-from .structure import Entry, children, leaf
+from .structure import Entry, children, is_script, leaf
 from .values import Global, Object
 
 _MOST_CODE = 16 << 20
@@ -37,7 +37,8 @@ class Script:
         for key, child in children(module.attributes):
             here = f"{name}.{key}" if name else key
             if leaf(child) is None:
-                below.append(Entry(here, child))
+                if self.attributes or is_script(child):
+                    below.append(Entry(here, child))
             elif (key in parameters or key in buffers) != self.attributes:
                 trainable = False if key in buffers else None
                 yield Entry(here, child, name, module.class_name, trainable)
