@@ -132,11 +132,16 @@ class Quantization:
         return "per-tensor" if self.axis is None else f"per-channel axis {self.axis}"
 
     def apply(self, array: Array) -> Array:
-        """`array` (the stored integers, in the tensor's shape) as float32."""
-        scale = self._spread(self.scale.read().astype(np.float32), array)
-        real = array.astype(np.float32)
+        """`array` (the stored integers, in the tensor's shape) as float32.
+
+        Computed in double precision where the scales are doubles (torch's per channel), else in
+        single, as the frameworks do: the results are theirs to the bit.
+        """
+        scale = self._spread(self.scale.read(), array)
+        wide = np.float64 if scale.dtype == np.float64 else np.float32
+        scale, real = scale.astype(wide), array.astype(wide)
         if self.zero_point is not None:
-            real -= self._spread(self.zero_point.read().astype(np.float32), array)
+            real = real - self._spread(self.zero_point.read().astype(wide), array)
         return np.asarray(real * scale, np.float32)
 
     def _spread(self, values: Array, array: Array) -> Array:
