@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import facts
+from tests.measured import measure
 from wtools import dtypes, formats
 from wtools.errors import CorruptError, FormatError, UsageError, WtoolsError
 from wtools.testing import FormatContract
@@ -400,31 +399,6 @@ def test_what_the_library_refuses_we_refuse(
 
 
 # --- hostile sizes -------------------------------------------------------------------------------
-
-MEASURE = """
-import resource, sys, wtools.formats.safetensors.reader
-from wtools import errors, formats
-def peak():  # not ru_maxrss, which a child inherits from its parent
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) << 10
-before = peak()
-try:
-    formats.open(sys.argv[1])
-    print("opened", end=" ")
-except errors.WtoolsError as error:
-    print(error.code, end=" ")
-print(peak() - before, int(1000 * sum(resource.getrusage(resource.RUSAGE_SELF)[:2])))
-"""
-
-
-def measure(path: Path) -> tuple[str, int, int]:
-    """(outcome, bytes taken beyond the resting process, CPU milliseconds), in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
-    )
-    outcome, taken, spent = done.stdout.split()
-    return outcome, int(taken), int(spent)
-
 
 SIZE = 12_000_000
 HOSTILE: dict[str, bytes] = {

@@ -134,11 +134,11 @@ def _blobs(folder: str) -> str | None:
 
 
 def _make_room(count: int) -> None:
-    """Each open shard takes a file descriptor: raise the soft limit where it is too low."""
+    """An open shard takes a file descriptor, a mapped one two: raise too low a soft limit."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = count + _SPARE
+    need = 2 * count + _SPARE
     if soft != resource.RLIM_INFINITY and soft < need:
         with contextlib.suppress(OSError, ValueError):  # else the open that fails will say so
             most = need if hard == resource.RLIM_INFINITY else min(need, hard)
