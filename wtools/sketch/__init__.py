@@ -8,8 +8,8 @@
 (5, 1, 2.5, 4.0)
 """
 
-from .cores import core, sketch
+from .cores import core
 from .model import Histogram, Sketch
-from .runner import sketches
+from .runner import sketch, sketches
 
 __all__ = ["Histogram", "Sketch", "core", "sketch", "sketches"]

@@ -82,8 +82,8 @@ class Bins:
     def interval(self, bins: Array) -> tuple[Array, Array]:
         """The smallest and the largest value of each bin as float64 (NaN where it is not finite).
 
-        For exact types the two are equal, and for integers below 256. For the others the end away from zero is the next
-        bin's beginning, which the bin itself does not hold.
+        For exact types the two are equal, and for integers below 256. For the others the end
+        away from zero is the next bin's beginning, which the bin itself does not hold.
         """
         if self.exact:
             values = self.values[bins].astype(np.float64)

@@ -1,123 +1,140 @@
-"""Which core runs, and how a dtype's elements are put before it."""
+"""Which core runs: the compiled one with the best instruction set, or its twin in NumPy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+import contextlib
+import importlib
+import os
+from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import dtypes
-from ..tree import Tensor
-from . import bins as binning
+from ..errors import UsageError
 from . import twin
-from .model import Histogram, Sketch, from_histogram, merge_all
+from .model import COUNTS, Histogram, Sketch
 
-Array = NDArray[Any]
+_core: Any = None
+with contextlib.suppress(ImportError):  # no compiler was at hand when wtools was installed
+    _core = importlib.import_module("wtools.sketch._core")
+
+Bytes = NDArray[np.uint8]
+
+KINDS = (*twin.WORDS, "bytes")  # in the order of `enum kind` in csrc/core.h
+SMALL = 1 << 16  # bytes below which counting pairs of them does not pay
+MOST = (1 << 32) - 1  # elements that a table counts before it must be drained
+_FIELDS = (COUNTS, ("sum", "l1"), ("m2", "m3", "m4"), ("min", "max"))
+
+
+class Scanner(Protocol):
+    """One thread's pass over the elements of one kind."""
+
+    histogram: bool
+
+    def scan(self, raw: Bytes) -> Sketch | None:
+        """The moments of little-endian elements; their counts are kept until `drain`."""
+
+    def scan_file(self, fd: int, offset: int, nbytes: int, scratch: Bytes) -> tuple[int, Any]:
+        """The same over a part of a file: (bytes read, moments); fewer where the file ends."""
+
+    def drain(self) -> Histogram:
+        """All counts since the last call."""
+
+
+class CompiledScanner:
+    """A Scanner over the compiled core."""
+
+    def __init__(self, kind: str, isa: int, *, histogram: bool, moments: bool) -> None:
+        self.kind, self.histogram = kind, histogram
+        self._number, self._isa, self._moments = KINDS.index(kind), isa, moments
+        self._itemsize = 1 if kind == "bytes" else twin.WORDS[kind].itemsize
+        self._table: Bytes | None = None
+        self._held: list[Histogram] = []
+        self._pending = 0
+        if histogram:
+            nbytes, bins = _core.sizes(self._number)
+            self._table = np.zeros(nbytes, np.uint8)
+            self._bins, self._counts = np.empty(bins, np.uint32), np.empty(bins, np.int64)
+
+    def scan(self, raw: Bytes) -> Sketch | None:
+        if self.kind == "bytes" and raw.size < SMALL:
+            self._held.append(Histogram.dense(np.bincount(raw, minlength=256)))
+            return None
+        self._expect(raw.size)
+        found = _core.scan(self._number, self._isa, self._moments, self._table, raw)
+        return self._sketch(found)
+
+    def scan_file(
+        self, fd: int, offset: int, nbytes: int, scratch: Bytes
+    ) -> tuple[int, Sketch | None]:
+        if self.kind == "bytes" and nbytes < SMALL:
+            raw = np.frombuffer(os.pread(fd, nbytes, offset), np.uint8)
+            return raw.size, self.scan(raw)
+        self._expect(nbytes)
+        done, found = _core.scan_file(
+            self._number, self._isa, self._moments, self._table, fd, offset, nbytes, scratch
+        )
+        return done, self._sketch(found)
+
+    def drain(self) -> Histogram:
+        if self._pending:
+            self._drain_table()
+        histogram = Histogram.sum(self._held)
+        self._held = []
+        return histogram
+
+    def _expect(self, nbytes: int) -> None:
+        if self._table is None:
+            return
+        count = nbytes // self._itemsize
+        if self._pending + count > MOST:
+            self._drain_table()
+        self._pending += count
+
+    def _drain_table(self) -> None:
+        used = _core.drain(self._number, self._table, self._bins, self._counts)
+        self._held.append(Histogram(self._bins[:used].copy(), self._counts[:used].copy()))
+        self._pending = 0
+
+    def _sketch(self, found: tuple[tuple[Any, ...], ...] | None) -> Sketch | None:
+        if found is None:
+            return None
+        fields: dict[str, Any] = {}
+        for names, values in zip(_FIELDS, found, strict=True):
+            fields.update(zip(names, values, strict=True))
+        return Sketch(self.kind, **fields)
+
+
+@cache
+def cores() -> tuple[str, ...]:
+    """The cores that this machine can run, the best one last."""
+    if _core is None:
+        return ("numpy",)
+    if os.uname().machine in ("arm64", "aarch64"):
+        return "numpy", "neon"
+    return "numpy", *("baseline", "avx2", "avx512")[: _core.best() + 1]
 
 
 def core() -> str:
-    """The core that runs: "avx512", "avx2", "baseline" (SSE2), "neon", or "numpy"."""
-    return "numpy"
+    """The core that runs: "avx512", "avx2", "baseline" (SSE2), "neon", or "numpy".
 
-
-def scanner(dtype: str, *, histogram: bool, moments: bool) -> twin.Scanner:
-    return twin.Scanner(dtype, histogram=histogram, moments=moments)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to sketch elements of `dtype`.
-
-    word: the name the core knows the elements by (see twin.WORDS); "bytes" for all types of
-        8 bits and less, of which only the histogram of bytes is taken.
-    packed: do the bytes hold several elements each, as in a file?
+    The environment variable WTOOLS_CORE picks another one than the best. Raises UsageError for
+    one that does not run here.
     """
-
-    dtype: str
-    histogram: bool
-    packed: bool = False
-
-    @property
-    def word(self) -> str:
-        kind = dtypes.get(self.dtype)
-        if kind.kind == "complex":
-            return "float64"
-        return "bytes" if kind.bits <= 8 else self.dtype
-
-    @property
-    def counted(self) -> bool:
-        """Is the histogram all that is needed?"""
-        return self.word == "bytes" or (self.histogram and binning.of(self.dtype).exact)
-
-    def scanner(self) -> twin.Scanner:
-        counted = self.counted
-        return scanner(self.word, histogram=counted or self.histogram, moments=not counted)
-
-    def result(self, parts: list[Sketch], histograms: list[Histogram]) -> Sketch:
-        """The whole sketch, from the moments of the parts in order and all counts."""
-        counts = _add(histograms) if self.counted or self.histogram else None
-        if not self.counted:
-            whole = merge_all(self.word, parts)
-            return replace(whole, dtype=self.dtype, histogram=counts)
-        assert counts is not None
-        if self.word == "bytes":
-            counts = fold(counts, self.dtype, packed=self.packed)
-        return from_histogram(self.dtype, counts, keep=self.histogram)
+    wanted = os.environ.get("WTOOLS_CORE")
+    if not wanted:
+        return cores()[-1]
+    if wanted not in cores():
+        raise UsageError(
+            f"WTOOLS_CORE is {wanted!r}", advice=f"Here there are: {', '.join(cores())}."
+        )
+    return wanted
 
 
-def _add(histograms: list[Histogram]) -> Histogram:
-    if not histograms:
-        return Histogram(np.empty(0, np.uint32), np.empty(0, np.int64))
-    whole = histograms[0]
-    for histogram in histograms[1:]:
-        whole += histogram
-    return whole
-
-
-def fold(counts: Histogram, dtype: str, *, packed: bool) -> Histogram:
-    """Counts of bytes -> counts of the elements that they hold."""
-    kind = dtypes.get(dtype)
-    bits = kind.bits if packed else 8
-    folded = np.zeros(1 << binning.of(dtype).bits, np.int64)
-    for shift in range(0, 8, bits):
-        field = counts.bins >> np.uint32(shift)
-        field = field != 0 if kind.kind == "bool" else field & np.uint32((1 << kind.bits) - 1)
-        np.add.at(folded, field.astype(np.intp), counts.counts)
-    return Histogram.dense(folded)
-
-
-def last_byte(byte: int, dtype: str, fields: int) -> Histogram:
-    """The elements in the lowest `fields` fields of a tensor's last, partly used byte."""
-    bits = dtypes.get(dtype).bits
-    folded = np.zeros(1 << bits, np.int64)
-    for field in range(fields):
-        folded[byte >> (field * bits) & ((1 << bits) - 1)] += 1
-    return Histogram.dense(folded)
-
-
-def as_bytes(array: Array) -> NDArray[np.uint8]:
-    """The elements of `array` in C order as the bytes that a scanner takes."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    if flat.dtype.kind == "c":
-        with np.errstate(over="ignore", invalid="ignore"):
-            flat = np.hypot(flat.real.astype(np.float64), flat.imag.astype(np.float64))
-    if flat.dtype.itemsize > 1:
-        flat = flat.astype(flat.dtype.newbyteorder("<"), copy=False)
-    return flat.view(np.uint8)
-
-
-def sketch(data: Tensor | Array, *, histogram: bool = True, threads: int | None = None) -> Sketch:
-    """The sketch of one tensor or array (any dtype of `wtools.dtypes`, any strides).
-
-    threads: how many read and compute at once, None for one per core; the result is the same.
-    Raises the error that reading the tensor raises.
-    """
-    from .runner import sketches
-
-    tensor = data if isinstance(data, Tensor) else Tensor.of("array", data)
-    ((_, result),) = sketches([tensor], histogram=histogram, threads=threads)
-    if isinstance(result, Sketch):
-        return result
-    raise result
+def scanner(kind: str, *, histogram: bool, moments: bool) -> Scanner:
+    """A scanner of the core that runs."""
+    name = core()
+    if name == "numpy":
+        return twin.Scanner(kind, histogram=histogram, moments=moments)
+    return CompiledScanner(kind, cores().index(name) - 1, histogram=histogram, moments=moments)

@@ -33,12 +33,22 @@ class Histogram:
         used = np.flatnonzero(counts)
         return cls(used.astype(np.uint32), counts[used].astype(np.int64))
 
+    @classmethod
+    def sum(cls, histograms: Sequence[Histogram]) -> Histogram:
+        """All counts together."""
+        if len(histograms) == 1:
+            return histograms[0]
+        if not histograms:
+            return cls(np.empty(0, np.uint32), np.empty(0, np.int64))
+        bins = np.concatenate([h.bins for h in histograms])
+        counts = np.concatenate([h.counts for h in histograms])
+        order = np.argsort(bins, kind="stable")
+        bins, counts = bins[order], counts[order]
+        first = np.flatnonzero(np.diff(bins, prepend=np.int64(-1)))
+        return cls(bins[first], np.add.reduceat(counts, first) if first.size else counts)
+
     def __add__(self, other: Histogram) -> Histogram:
-        both = np.concatenate([self.bins, other.bins])
-        used, where = np.unique(both, return_inverse=True)
-        counts = np.zeros(used.size, np.int64)
-        np.add.at(counts, where.reshape(-1), np.concatenate([self.counts, other.counts]))
-        return Histogram(used, counts)
+        return Histogram.sum([self, other])
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,35 @@ class Scanner:
                 parts.append(measure(block, self.dtype))
         return merge_all(self.dtype, parts) if self.moments else None
 
+    def scan_file(
+        self, fd: int, offset: int, nbytes: int, scratch: NDArray[np.uint8]
+    ) -> tuple[int, Sketch | None]:
+        """`scan` over a part of a file, and how many bytes of it there were."""
+        parts, done = [], 0
+        while done < nbytes:
+            buffer = scratch[: min(scratch.size, nbytes - done)]
+            got = _read_fully(fd, buffer, offset + done)
+            if got < buffer.size:
+                break
+            part = self.scan(buffer)
+            if part is not None:
+                parts.append(part)
+            done += got
+        return done, merge_all(self.dtype, parts) if self.moments else None
+
     def drain(self) -> Histogram:
         """The counts since the last call."""
         assert self._counts is not None
         histogram = Histogram.dense(self._counts)
         self._counts[histogram.bins] = 0
         return histogram
+
+
+def _read_fully(fd: int, buffer: NDArray[np.uint8], offset: int) -> int:
+    done = 0
+    while done < buffer.size and (got := os.preadv(fd, [buffer[done:].data], offset + done)):
+        done += got
+    return done
 
 
 def bin_numbers(words: Array, dtype: str) -> Array:
@@ -84,8 +108,9 @@ def bin_numbers(words: Array, dtype: str) -> Array:
     large = magnitude >> np.uint64(53) != 0
     magnitude = np.where(large, magnitude & ~np.uint64(0x7FF), magnitude)
     pattern = magnitude.astype(np.float64).view(np.uint64) >> np.uint64(45)
-    number = np.where(magnitude > 0, pattern - np.uint64((1023 - 127) << 7), np.uint64(0))
-    return number | (negative.astype(np.uint64) << np.uint64(15))
+    number: Array = np.where(magnitude > 0, pattern - np.uint64((1023 - 127) << 7), np.uint64(0))
+    number |= negative.astype(np.uint64) << np.uint64(15)
+    return number
 
 
 def measure(words: Array, dtype: str) -> Sketch:

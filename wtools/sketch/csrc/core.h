@@ -1,0 +1,65 @@
+/* The compiled core of wtools.sketch: what its files share. */
+#ifndef WTOOLS_SKETCH_CORE_H
+#define WTOOLS_SKETCH_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(__GNUC__) || (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+#error "The core needs GCC or Clang and a little-endian machine; wtools runs on NumPy without it."
+#endif
+
+/* BYTES holds every type of 8 bits and less: those have no moments, their counts tell all. */
+enum kind {
+    FLOAT64, FLOAT32, FLOAT16, BFLOAT16, INT64, UINT64, INT32, UINT32, INT16, UINT16, BYTES, KINDS
+};
+
+static inline size_t itemsize(enum kind kind)
+{
+    switch (kind) {
+    case FLOAT64: case INT64: case UINT64: return 8;
+    case FLOAT32: case INT32: case UINT32: return 4;
+    case BYTES: return 1;
+    default: return 2;
+    }
+}
+
+typedef __int128 wide;
+
+/* What is known of some elements. Everything after the counts is over the finite ones;
+ * m2, m3, m4 are sums of powers of the distance from the mean. The sums of integers are exact
+ * and stand in isum and il1, the extremes of the 64-bit ones in imin and imax. */
+struct moments {
+    int64_t count, zeros, nans, pos_infs, neg_infs, subnormals;
+    double sum, l1, m2, m3, m4, min, max;
+    wide isum, il1, imin, imax;
+};
+
+static inline int64_t finite_count(const struct moments *m)
+{
+    return m->count - m->nans - m->pos_infs - m->neg_infs;
+}
+
+/* Elements of one block: its float64 values fit the first-level cache. The partition into blocks
+ * of this size, eight lanes in each, is the same for every instruction set, and no operation is
+ * contracted into another, so that all of them give the same result to the last bit. */
+enum { BLOCK = 4096, LANES = 8 };
+
+/* Adds the moments of `n` elements at `data` (any alignment) to `total`, in blocks of BLOCK. */
+typedef void moments_function(enum kind kind, const void *data, size_t n, struct moments *total);
+
+moments_function moments_baseline, moments_avx2, moments_avx512;
+
+/* merge.c: total += part. */
+void merge(struct moments *total, const struct moments *part);
+
+/* count.c: the histogram. `count` adds n < 2**31 elements to a table of `table_bytes(kind)` bytes,
+ * all zero at first. `drain` hands over the bins that are not empty, ascending, and clears the
+ * table; it returns how many they are, at most `bin_count(kind)`. No counter overflows while not
+ * more than 2**32 - 1 elements are counted between two drains. */
+size_t bin_count(enum kind kind);
+size_t table_bytes(enum kind kind);
+void count(enum kind kind, const void *data, size_t n, void *table);
+size_t drain(enum kind kind, void *table, uint32_t *bins, int64_t *counts);
+
+#endif

@@ -1,0 +1,399 @@
+/* The moments of one block, written for vectors of any width: each moments_*.c defines the
+ * function's name and its instruction set, then includes this.
+ *
+ * A block is passed over twice while it lies in the first-level cache: once for its extremes,
+ * in the elements' own type, once for its sums, in float64. */
+#include "core.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+enum { WIDTH = 8 }; /* doubles in a vector */
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { WIDTH = 4 };
+#else
+enum { WIDTH = 2 };
+#endif
+
+enum { PARTS = LANES / WIDTH };
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef double vdouble __attribute__((vector_size(8 * WIDTH)));
+typedef int64_t vint64 __attribute__((vector_size(8 * WIDTH)));
+typedef int64_t vint64_pair __attribute__((vector_size(16)));
+typedef float half_vfloat __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t half_vint32 __attribute__((vector_size(4 * WIDTH)));
+typedef uint32_t half_vuint32 __attribute__((vector_size(4 * WIDTH)));
+typedef int16_t quarter_vint16 __attribute__((vector_size(2 * WIDTH)));
+typedef uint16_t quarter_vuint16 __attribute__((vector_size(2 * WIDTH)));
+
+/* --- the extremes -------------------------------------------------------------------------- */
+
+INLINE int is_integer(enum kind kind)
+{
+    return kind >= INT64;
+}
+
+INLINE int is_unsigned(enum kind kind)
+{
+    return kind == UINT64 || kind == UINT32 || kind == UINT16;
+}
+
+/* The pattern of the least number that is neither zero nor subnormal; for integers 1. */
+INLINE uint64_t least_normal(enum kind kind)
+{
+    switch (kind) {
+    case FLOAT64: return (uint64_t)1 << 52;
+    case FLOAT32: return 1 << 23;
+    case FLOAT16: return 1 << 10;
+    case BFLOAT16: return 1 << 7;
+    default: return 1;
+    }
+}
+
+/* extremes_N: the least and the greatest of n > 0 patterns of N bits in the order of their
+ * values, and whether any is zero or subnormal. small_N: how many are. NaN and infinities come
+ * out as extremes. The loops are plain so that compilers turn them into vectors. */
+#define PASSES(N)                                                                                  \
+    INLINE int extremes_##N(enum kind kind, const char *data, size_t n, int##N##_t ends[2])        \
+    {                                                                                              \
+        int##N##_t low = INT##N##_MAX, high = INT##N##_MIN;                                        \
+        uint##N##_t least = UINT##N##_MAX;                                                         \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            int##N##_t x, a, key;                                                                  \
+            memcpy(&x, data + i * sizeof x, sizeof x);                                             \
+            a = is_integer(kind) ? x : x & INT##N##_MAX;                                           \
+            key = is_unsigned(kind)  ? x ^ INT##N##_MIN                                            \
+                  : is_integer(kind) ? x                                                           \
+                                     : x ^ ((x >> (N - 1)) & INT##N##_MAX);                        \
+            low = key < low ? key : low;                                                           \
+            high = key > high ? key : high;                                                        \
+            least = (uint##N##_t)a < least ? (uint##N##_t)a : least;                               \
+        }                                                                                          \
+        int##N##_t keys[2] = {low, high};                                                          \
+        for (int k = 0; k < 2; k++)                                                                \
+            ends[k] = is_unsigned(kind)  ? keys[k] ^ INT##N##_MIN                                  \
+                      : is_integer(kind) ? keys[k]                                                 \
+                                         : keys[k] ^ ((keys[k] >> (N - 1)) & INT##N##_MAX);        \
+        return least < least_normal(kind);                                                         \
+    }                                                                                              \
+    INLINE void small_##N(enum kind kind, const char *data, size_t n, struct moments *m)           \
+    {                                                                                              \
+        uint##N##_t zeros = 0, small = 0;                                                          \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            uint##N##_t x;                                                                         \
+            memcpy(&x, data + i * sizeof x, sizeof x);                                             \
+            x = is_integer(kind) ? x : x & INT##N##_MAX;                                           \
+            zeros += x == 0;                                                                       \
+            small += x < (uint##N##_t)least_normal(kind);                                          \
+        }                                                                                          \
+        m->zeros = (int64_t)zeros;                                                                 \
+        m->subnormals = (int64_t)(small - zeros);                                                  \
+    }
+
+PASSES(16)
+PASSES(32)
+PASSES(64)
+
+/* --- the sums ------------------------------------------------------------------------------ */
+
+/* Half precision to float32, exactly. */
+INLINE float widen_one(uint16_t h)
+{
+    uint32_t bits = (uint32_t)(h & 0x7FFF) << 13;
+    float scaled;
+    memcpy(&scaled, &bits, 4);
+    scaled *= 0x1p112f;
+    memcpy(&bits, &scaled, 4);
+    bits |= (h & 0x7C00) == 0x7C00 ? 0x7F800000 : 0;
+    bits |= (uint32_t)(h & 0x8000) << 16;
+    memcpy(&scaled, &bits, 4);
+    return scaled;
+}
+
+INLINE half_vfloat widen(quarter_vuint16 half)
+{
+#if defined(__AVX512F__)
+    return (half_vfloat)_mm256_cvtph_ps((__m128i)half);
+#elif defined(__AVX2__)
+    return (half_vfloat)_mm_cvtph_ps((__m128i)(vint64_pair){(int64_t)half, 0});
+#else
+    half_vuint32 h = __builtin_convertvector(half, half_vuint32);
+    half_vuint32 special = (half_vuint32)((h & 0x7C00) == 0x7C00) & 0x7F800000;
+    half_vfloat scaled = (half_vfloat)((h & 0x7FFF) << 13) * 0x1p112f;
+    return (half_vfloat)((half_vuint32)scaled | special | ((h & 0x8000) << 16));
+#endif
+}
+
+INLINE double load_one(enum kind kind, const char *data, size_t i)
+{
+#define READ(type) type v; memcpy(&v, data + i * sizeof v, sizeof v)
+    switch (kind) {
+    case FLOAT64: { READ(double); return v; }
+    case FLOAT32: { READ(float); return v; }
+    case FLOAT16: { READ(uint16_t); return widen_one(v); }
+    case BFLOAT16: {
+        READ(uint16_t);
+        uint32_t bits = (uint32_t)v << 16;
+        float f;
+        memcpy(&f, &bits, 4);
+        return f;
+    }
+    case INT32: { READ(int32_t); return v; }
+    case UINT32: { READ(uint32_t); return v; }
+    case INT16: { READ(int16_t); return v; }
+    default: { READ(uint16_t); return v; }
+    }
+#undef READ
+}
+
+INLINE vdouble from_floats(half_vfloat v)
+{
+#if defined(__AVX512F__)
+    return (vdouble)_mm512_cvtps_pd((__m256)v);
+#else
+    return __builtin_convertvector(v, vdouble);
+#endif
+}
+
+INLINE vdouble from_integers(half_vint32 v)
+{
+#if defined(__AVX512F__)
+    return (vdouble)_mm512_cvtepi32_pd((__m256i)v);
+#else
+    return __builtin_convertvector(v, vdouble);
+#endif
+}
+
+/* WIDTH elements from index i on, as doubles: exact for every kind that comes here. */
+INLINE vdouble load(enum kind kind, const char *data, size_t i)
+{
+#define READ(type) type v; memcpy(&v, data + i * itemsize(kind), sizeof v)
+    switch (kind) {
+    case FLOAT64: { READ(vdouble); return v; }
+    case FLOAT32: { READ(half_vfloat); return from_floats(v); }
+    case FLOAT16: { READ(quarter_vuint16); return from_floats(widen(v)); }
+    case BFLOAT16: {
+        READ(quarter_vuint16);
+        return from_floats((half_vfloat)(__builtin_convertvector(v, half_vuint32) << 16));
+    }
+    case INT32: { READ(half_vint32); return from_integers(v); }
+    case UINT32: { /* by way of int32: a conversion that every instruction set has */
+        READ(half_vint32);
+        return from_integers(v ^ INT32_MIN) + 0x1p31;
+    }
+    case INT16: {
+        READ(quarter_vint16);
+        return from_integers(__builtin_convertvector(v, half_vint32));
+    }
+    default: {
+        READ(quarter_vuint16);
+        return from_integers((half_vint32)__builtin_convertvector(v, half_vuint32));
+    }
+    }
+#undef READ
+}
+
+INLINE double add_lanes(const vdouble *parts)
+{
+    double v[LANES];
+    memcpy(v, parts, sizeof v);
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
+/* A point near the mean: the mean of eight samples; exactly the value where all are equal. */
+INLINE double sample(enum kind kind, const char *data, size_t n)
+{
+    double x[8];
+    for (int i = 0; i < 8; i++)
+        x[i] = load_one(kind, data, (n - 1) * i / 7) * 0.125;
+    return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+}
+
+/* Central moments from sums of powers of the distance to a point that lies `a` below the mean. */
+INLINE void center(struct moments *m, double n, double a, double s2, double s3, double s4)
+{
+    double a2 = a * a, m2 = s2 - n * a2;
+    double m4 = s4 - 4 * a * s3 + 6 * a2 * s2 - 3 * n * a2 * a2;
+    m->m2 = m2 < 0 ? 0 : m2;
+    m->m3 = s3 - 3 * a * s2 + 2 * n * a2 * a;
+    m->m4 = m4 < 0 ? 0 : m4;
+}
+
+/* Distances are taken from a point near the mean, so that they do not cancel where the mean is
+ * far from zero. The last elements, too few for all lanes, go to the first lanes. */
+INLINE void sums(enum kind kind, const char *data, size_t n, struct moments *m)
+{
+    vdouble sum[PARTS], l1[PARTS], s2[PARTS], s3[PARTS], s4[PARTS];
+    double point = sample(kind, data, n);
+    for (int part = 0; part < PARTS; part++)
+        sum[part] = l1[part] = s2[part] = s3[part] = s4[part] = (vdouble){0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int part = 0; part < PARTS; part++) {
+            __builtin_prefetch(data + (BLOCK + i + part * WIDTH) * itemsize(kind));
+            vdouble x = load(kind, data, i + part * WIDTH);
+            vdouble d = x - point, square = d * d;
+            sum[part] += x;
+            l1[part] += (vdouble)((vint64)x & INT64_MAX);
+            s2[part] += square;
+            s3[part] += square * d;
+            s4[part] += square * square;
+        }
+    for (int lane = 0; i < n; i++, lane++) {
+        double x = load_one(kind, data, i), d = x - point, square = d * d;
+        sum[lane / WIDTH][lane % WIDTH] += x;
+        l1[lane / WIDTH][lane % WIDTH] += fabs(x);
+        s2[lane / WIDTH][lane % WIDTH] += square;
+        s3[lane / WIDTH][lane % WIDTH] += square * d;
+        s4[lane / WIDTH][lane % WIDTH] += square * square;
+    }
+    m->sum = add_lanes(sum);
+    m->l1 = add_lanes(l1);
+    center(m, (double)n, m->sum / (double)n - point, add_lanes(s2), add_lanes(s3), add_lanes(s4));
+}
+
+/* The extremes of a block, into m; false where any element is not finite. */
+INLINE int extremes(enum kind kind, const char *data, size_t n, struct moments *m)
+{
+    double ends[2];
+    int small;
+#define ENDS(N)                                                                                    \
+    int##N##_t patterns[2];                                                                        \
+    small = extremes_##N(kind, data, n, patterns);                                                 \
+    for (int k = 0; k < 2; k++)                                                                    \
+        ends[k] = load_one(kind, (const char *)patterns, k);                                       \
+    if (small)                                                                                     \
+        small_##N(kind, data, n, m)
+    if (itemsize(kind) == 8) {
+        ENDS(64);
+    } else if (itemsize(kind) == 4) {
+        ENDS(32);
+    } else {
+        ENDS(16);
+    }
+#undef ENDS
+    m->min = ends[0];
+    m->max = ends[1];
+    return ends[0] - ends[0] == 0 && ends[1] - ends[1] == 0;
+}
+
+/* A block with NaN or infinities: those are counted, the rest is packed and measured. */
+INLINE void pack_finite(enum kind kind, const char *data, size_t n, struct moments *m)
+{
+    double values[BLOCK];
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        double x = load_one(kind, data, i);
+        m->nans += x != x;
+        m->pos_infs += x == INFINITY;
+        m->neg_infs += x == -INFINITY;
+        values[kept] = x;
+        kept += x - x == 0;
+    }
+    if (kept) {
+        struct moments finite;
+        memset(&finite, 0, sizeof finite);
+        extremes(FLOAT64, (const char *)values, kept, &finite);
+        m->min = finite.min;
+        m->max = finite.max;
+        sums(FLOAT64, (const char *)values, kept, m);
+    }
+}
+
+INLINE void run(enum kind kind, const char *data, size_t n, struct moments *total)
+{
+    for (size_t start = 0; start < n; start += BLOCK) {
+        size_t size = n - start < BLOCK ? n - start : BLOCK;
+        const char *block = data + start * itemsize(kind);
+        struct moments m;
+        memset(&m, 0, sizeof m);
+        if (extremes(kind, block, size, &m))
+            sums(kind, block, size, &m);
+        else
+            pack_finite(kind, block, size, &m);
+        m.count = (int64_t)size;
+        if (is_integer(kind)) { /* exact: 4096 integers of 32 bits */
+            m.isum = (wide)m.sum;
+            m.il1 = (wide)m.l1;
+            m.imin = (wide)m.min;
+            m.imax = (wide)m.max;
+        }
+        merge(total, &m);
+    }
+}
+
+/* 64-bit integers: exact sums, and distances that are differences of integers where those fit.
+ * Sums of the upper and lower halves are kept apart: no addition of a block can overflow. */
+INLINE void run64(int is_signed, const char *data, size_t n, struct moments *total)
+{
+    const uint64_t flip = is_signed ? (uint64_t)1 << 63 : 0;
+    for (size_t start = 0; start < n; start += BLOCK) {
+        size_t size = n - start < BLOCK ? n - start : BLOCK;
+        uint64_t x[BLOCK], least = UINT64_MAX, most = 0; /* in the order of unsigned numbers */
+        uint64_t low = 0, high = 0, low_l1 = 0, high_l1 = 0, zeros = 0;
+        memcpy(x, data + start * 8, size * 8);
+        for (size_t i = 0; i < size; i++) {
+            uint64_t ordered = x[i] ^ flip, negative = is_signed ? 0 - (x[i] >> 63) : 0;
+            uint64_t a = (x[i] ^ negative) - negative;
+            least = ordered < least ? ordered : least;
+            most = ordered > most ? ordered : most;
+            low += ordered & UINT32_MAX;
+            high += ordered >> 32;
+            low_l1 += a & UINT32_MAX;
+            high_l1 += a >> 32;
+            zeros += x[i] == 0;
+        }
+        struct moments m;
+        memset(&m, 0, sizeof m);
+        m.count = (int64_t)size;
+        m.zeros = (int64_t)zeros;
+        m.isum = ((wide)high << 32) + (wide)low - (wide)flip * (wide)size;
+        m.il1 = ((wide)high_l1 << 32) + (wide)low_l1;
+        m.imin = (wide)least - (wide)flip;
+        m.imax = (wide)most - (wide)flip;
+        m.sum = (double)m.isum;
+        m.l1 = (double)m.il1;
+        m.min = (double)m.imin;
+        m.max = (double)m.imax;
+
+        int fits = most - least < (uint64_t)1 << 63;
+        wide middle = m.isum / (wide)size;
+        double point = (double)middle, s[4][LANES] = {{0}};
+        for (size_t i = 0; i < size; i++) {
+            double value = is_signed ? (double)(int64_t)x[i] : (double)x[i];
+            double d = fits ? (double)(int64_t)(x[i] - (uint64_t)middle) : value - point;
+            double square = d * d;
+            s[0][i % LANES] += d;
+            s[1][i % LANES] += square;
+            s[2][i % LANES] += square * d;
+            s[3][i % LANES] += square * square;
+        }
+        vdouble parts[4][PARTS];
+        memcpy(parts, s, sizeof parts);
+        center(&m, (double)size, add_lanes(parts[0]) / (double)size, add_lanes(parts[1]),
+               add_lanes(parts[2]), add_lanes(parts[3]));
+        merge(total, &m);
+    }
+}
+
+void MOMENTS(enum kind kind, const void *data, size_t n, struct moments *total)
+{
+    switch (kind) { /* `kind` is a constant in each branch: every one is compiled for itself */
+    case FLOAT64: run(FLOAT64, data, n, total); break;
+    case FLOAT32: run(FLOAT32, data, n, total); break;
+    case FLOAT16: run(FLOAT16, data, n, total); break;
+    case BFLOAT16: run(BFLOAT16, data, n, total); break;
+    case INT32: run(INT32, data, n, total); break;
+    case UINT32: run(UINT32, data, n, total); break;
+    case INT16: run(INT16, data, n, total); break;
+    case UINT16: run(UINT16, data, n, total); break;
+    case INT64: run64(1, data, n, total); break;
+    case UINT64: run64(0, data, n, total); break;
+    default: break;
+    }
+}

@@ -1,0 +1,3 @@
+/* What every x86-64 (SSE2) and every arm64 (NEON) processor can run. */
+#define MOMENTS moments_baseline
+#include "moments.h"
