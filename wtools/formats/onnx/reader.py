@@ -104,7 +104,13 @@ class _Reader:
         feeds = {id(w): self._feeds(w) for w in weights}
         called = self._names(weights, feeds)
         separator = _separator(called.values())
-        plain = {id(w): _tensor(w, called[id(w)], feeds[id(w)], separator) for w in weights}
+        layers = {id(w): names.layer_of(w, feeds[id(w)], separator) for w in weights}
+        for weight in weights:
+            if weight.part is not None:  # a scale belongs to its weight's layer
+                layers[id(weight)] = layers[id(weight.part[0])]
+        plain = {
+            i: _tensor(w, called[i], feeds[i], layers[i]) for i, w in ((id(w), w) for w in weights)
+        }
         made = dict(plain)
         for weight, scheme in schemes.items():
             quantization = _quantization(scheme, plain)
@@ -175,11 +181,10 @@ def _separator(called: Iterable[str]) -> str:
     return "." if dots > 0 else "/"
 
 
-def _tensor(weight: Weight, name: str, feeds: list[Feed], separator: str) -> Tensor:
+def _tensor(weight: Weight, name: str, feeds: list[Feed], layer: str) -> Tensor:
     elements = weight.elements
     facts: dict[str, Any] = {**weight.facts, **names.facts_of(feeds)}
     kind = feeds[0].use.node.op_type if feeds else ""
-    layer = names.layer_of(weight, feeds, separator)
     if weight.node is not None:
         kind, layer = weight.node.op_type, weight.scope.prefix + weight.label.rpartition(".")[0]
         facts["feeds"] = [(weight.label.rpartition(".")[0], kind, weight.attribute)]

@@ -32,7 +32,7 @@ def tensor(wire: Wire, start: int, end: int, depth: int) -> StoredTensor:
     segmented = False
     for number, form, a, b in wire.fields(start, end, schema.TENSOR, TYPED):
         if number == 1:
-            _dims(wire, form, a, b, dims)
+            _dims(wire, form, a, b, dims, start)
         elif number == 2:
             data_type = a
         elif number == 8:
@@ -73,7 +73,7 @@ def sparse_tensor(wire: Wire, start: int, end: int, depth: int) -> StoredSparse:
     dims: list[int] = []
     for number, form, a, b in wire.fields(start, end, schema.SPARSE):
         if number == 3:
-            _dims(wire, form, a, b, dims)
+            _dims(wire, form, a, b, dims, start)
         elif number in parts:
             raise wire.bad("a sparse tensor has two values or two indices", a)
         else:
@@ -84,7 +84,7 @@ def sparse_tensor(wire: Wire, start: int, end: int, depth: int) -> StoredSparse:
     return StoredSparse(start, parts[1], parts[2], tuple(dims))
 
 
-def _dims(wire: Wire, form: int, a: int, b: int, dims: list[int]) -> None:
+def _dims(wire: Wire, form: int, a: int, b: int, dims: list[int], start: int) -> None:
     if form == VARINT:
         dims.append(signed(a))
     elif b > a:
@@ -96,7 +96,7 @@ def _dims(wire: Wire, form: int, a: int, b: int, dims: list[int]) -> None:
         except ValueError as error:
             raise wire.bad(str(error), a) from None
     if len(dims) > MOST_DIMS:
-        raise wire.bad(f"a tensor of more than {MOST_DIMS} dimensions", a)
+        raise wire.bad(f"a tensor of more than {MOST_DIMS} dimensions", start)
 
 
 def _piece(wire: Wire, number: int, form: int, a: int, b: int) -> Piece:

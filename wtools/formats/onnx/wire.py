@@ -26,6 +26,7 @@ TEXT = 1 << 16  # bytes of a name or a note
 FLOOR = 48 << 20  # bytes of Python objects that any file may cost
 _WINDOW = 1 << 16
 _SCAN = 1 << 20
+_TAG = 5  # bytes of a tag or a length
 _PAD = 24  # more than a tag and a varint: the walk may look so far past the end
 
 Schema = Mapping[int, Collection[int]]  # field number -> the wire types it may have
@@ -72,6 +73,8 @@ class Wire:
             here = at
             tag, at = self.varint(at)
             number, wire = tag >> 3, tag & 7
+            if at - here > _TAG:
+                raise self.bad("a tag of more than 32 bits", here)
             if number in runs and wire != LEN:
                 after = self._run(here, tag, end)
                 if after > here:
@@ -84,6 +87,8 @@ class Wire:
                 last = 0
             elif wire == LEN:
                 length, first = self.varint(at)
+                if first - at > _TAG:
+                    raise self.bad(f"the length of field {number} has more than 32 bits", here)
                 last = at = first + length
             elif wire in (FIXED64, FIXED32):
                 first = at
