@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import Source
 from .tree import Raw, Tensor
 
 # Read and written from one buffer that stays in the second-level cache, a block costs less than
@@ -73,6 +74,13 @@ class FileWriter:
                 crc = zlib.crc32(block, crc)
                 self.put(block)
         return crc
+
+    def copy(self, source: Source, start: int, stop: int) -> None:
+        """Append the bytes [start, stop) of another file."""
+        for at in range(start, stop, CHUNK):
+            block = self._buffer[: min(CHUNK, stop - at)]
+            source.readinto(block, at)
+            self.put(block)
 
     def _blocks(self, tensor: Tensor) -> Iterator[Any]:
         """The tensor's bytes as buffers, and holes as numbers of zero bytes."""

@@ -6,7 +6,9 @@ types of metadata come home from a format that has no place of its own for them:
 
     {"version": 1, "separator": "/", "order": [names, if tied ones were dropped],
      "layers": {"dense": "Dense"}, "of": {"dense/kernel": "dense"},
-     "trainable": [names], "frozen": [names], "json": [metadata keys whose text is JSON]}
+     "trainable": [names], "frozen": [names], "json": [metadata keys whose text is JSON],
+     "aliases": {name: name of the tied tensor that is written for it},
+     "names": {name in the file: name, where the reader would find another}}
 
 It is advice, never trusted: what does not fit the tensors that are really there is ignored.
 """
@@ -25,11 +27,17 @@ _MOST = 64 << 20  # bytes of JSON that are looked at
 
 
 def metadata(
-    tree: WeightTree, *, separator: str, aliases: Mapping[str, str] | None = None
+    tree: WeightTree,
+    *,
+    separator: str,
+    aliases: Mapping[str, str] | None = None,
+    write: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The tree's metadata as strings, with the text described above where there is need for it.
 
-    separator: what a reader of the file would assume. aliases: names that are not written.
+    separator: what a reader of the file would assume, "" for nothing in particular.
+    aliases: tensors that are not written, to be noted here if `write`. names: as above.
     """
     texts = {key: _text(value) for key, value in tree.metadata.items() if key != KEY}
     known: dict[str, Any] = {}
@@ -37,6 +45,8 @@ def metadata(
         known["separator"] = tree.separator
     if aliases:
         known["order"] = list(tree)
+        known["aliases"] = dict(aliases) if write else {}
+    known["names"] = dict(names or {})
     known["layers"] = {t.layer: t.kind for t in tree.values() if t.layer and t.kind}
     known["of"] = {t.name: t.layer for t in tree.values() if t.layer}
     known["trainable"] = [t.name for t in tree.values() if t.trainable is True]
@@ -60,28 +70,45 @@ def restore(tree: WeightTree) -> WeightTree:
     for key in _names(known.get("json")):
         if isinstance(rest.get(key), str):
             rest[key] = _value(rest[key])
+    separator = known.get("separator")
+    return tree.replace(
+        _told(_in_order(_renamed(tree, known), known), known),
+        metadata=rest,
+        separator=separator if isinstance(separator, str) and separator else tree.separator,
+    )
+
+
+def _renamed(tree: WeightTree, known: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors under the names they had, with those that were not written for their ties."""
+    names = _strings(known.get("names"))
+    renamed = [t.rename(names.get(t.stored, t.name)) for t in tree.values()]
+    tensors = {tensor.name: tensor for tensor in renamed}
+    if len(tensors) < len(renamed):  # then the text is of another file
+        tensors = dict(tree)
+    for alias, kept in _strings(known.get("aliases")).items():
+        if kept in tensors and alias not in tensors:
+            tensors[alias] = replace(tensors[kept], name=alias)
+    return tensors
+
+
+def _in_order(tensors: dict[str, Tensor], known: Mapping[str, Any]) -> list[Tensor]:
+    ordered = (name for name in _names(known.get("order")) if name in tensors)
+    return [tensors[name] for name in dict.fromkeys((*ordered, *tensors))]
+
+
+def _told(tensors: list[Tensor], known: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors with layers, classes and flags, where the file itself does not say them."""
     of, layers = _strings(known.get("of")), _strings(known.get("layers"))
     trainable = dict.fromkeys(_names(known.get("trainable")), True)
     trainable |= dict.fromkeys(_names(known.get("frozen")), False)
-
-    def told(tensor: Tensor) -> Tensor:
+    for tensor in tensors:
         layer = of.get(tensor.name, "")
-        return replace(
+        yield replace(
             tensor,
             layer=tensor.layer or layer,
             kind=tensor.kind or layers.get(layer, ""),
             trainable=trainable.get(tensor.name) if tensor.trainable is None else tensor.trainable,
         )
-
-    present = set(tree)
-    ordered = [name for name in _names(known.get("order")) if name in present]
-    names = dict.fromkeys((*ordered, *tree))
-    separator = known.get("separator")
-    return tree.replace(
-        [told(tree[name]) for name in names],
-        metadata=rest,
-        separator=separator if isinstance(separator, str) and separator else tree.separator,
-    )
 
 
 def _text(value: Any) -> str:

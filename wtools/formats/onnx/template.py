@@ -20,7 +20,7 @@ from ..drafts import Draft
 from ..templates import Match, Patch, match, patches
 from .encode import AnyPiece, Copied, Message, put, raw_fields
 from .wire import LIMIT, Wire
-from .writer import _ROOM, DataFile, is_external
+from .writer import ROOM, DataFile, is_external
 
 _KEPT_FIELDS = (1, 2, 8, 12, 16)  # dims, data_type, name, doc_string, metadata_props
 _INTEGERS = frozenset(d.name for d in dtypes.DTYPES.values() if d.kind in ("int", "uint", "bool"))
@@ -36,10 +36,11 @@ def draft_like(
 ) -> Draft:
     """See `writer.draft`."""
     with _open(like) as template:
-        found = match(tree, template, optional=_INTEGERS)
-        more = list(found.problems) or _unreachable(found, template, external)
-    embedded = sum(new.nbytes for new, old in found.pairs if not _beside(new, old, like, external))
-    if embedded + _ROOM > LIMIT:
+        found = _match(tree, template, external)
+        path = template.path
+    embedded = sum(new.nbytes for new, old in found.pairs if not _beside(old, path, external))
+    more = list(found.problems)
+    if embedded + ROOM > LIMIT:
         more.append("protobuf holds at most 2 GB in a file: use --external-data")
     lost = [f"{n!r} is not given and stays as the template has it" for n in found.kept]
     lost += [f"metadata {key!r}" for key in tree.metadata] if tree.format != "onnx" else []
@@ -51,6 +52,21 @@ def draft_like(
         problems=(*problems, *more),
         companions=companions,
     )
+
+
+def _match(tree: WeightTree, template: WeightTree, wanted: bool | None) -> Match:
+    path = template.path
+    with Source(path) as source:
+        names = Counter(name for name, *_ in _initializers(Wire(source)))
+    names.update(name for name in _shared_names(template) if name in names)
+
+    def fixed(old: Tensor) -> str:
+        anew = names[old.stored] == 1 and "sparse" not in old.facts
+        if _in_place(old, path, wanted) or anew or not old.size:
+            return ""
+        return "sparse, an attribute or in a subgraph"
+
+    return match(tree, template, optional=lambda old: old.dtype in _INTEGERS, fixed=fixed)
 
 
 def _open(like: str) -> WeightTree:
@@ -67,28 +83,14 @@ def _is_external(old: Tensor, path: str) -> bool:
     return old.storage is not None and old.storage.file != path
 
 
-def _beside(new: Tensor, old: Tensor, path: str, wanted: bool | None) -> bool:
-    """Will the tensor lie in the external file?"""
-    if wanted is None:
-        return _is_external(old, path)
-    return is_external(new, wanted)
+def _beside(old: Tensor, path: str, wanted: bool | None) -> bool:
+    """Will what replaces this tensor lie in the external file?"""
+    return _is_external(old, path) if wanted is None else is_external(old, wanted)
 
 
-def _in_place(new: Tensor, old: Tensor, path: str, wanted: bool | None) -> bool:
+def _in_place(old: Tensor, path: str, wanted: bool | None) -> bool:
     plain = old.raw is not None and not _is_external(old, path)
-    return plain and not _beside(new, old, path, wanted)
-
-
-def _unreachable(found: Match, template: WeightTree, wanted: bool | None) -> list[str]:
-    with Source(template.path) as source:
-        names = Counter(name for name, *_ in _initializers(Wire(source)))
-    names.update(n for n in _shared_names(template) if n in names)
-    return [
-        f"{old.name!r} is stored in a way that is not replaced (an attribute or a subgraph): "
-        "--exclude leaves it as the template has it"
-        for new, old in found.pairs
-        if not _in_place(new, old, template.path, wanted) and old.size and names[old.stored] != 1
-    ]
+    return plain and not _beside(old, path, wanted)
 
 
 def _shared_names(template: WeightTree) -> list[str]:
@@ -118,12 +120,10 @@ def _name(wire: Wire, start: int, end: int) -> str:
 
 def _write(output: Output, tree: WeightTree, like: str, wanted: bool | None) -> None:
     with _open(like) as template, Source(template.path) as source:
-        pairs = match(tree, template, optional=_INTEGERS).pairs
+        pairs = _match(tree, template, wanted).pairs
         path = template.path
-        stay = patches([pair for pair in pairs if _in_place(*pair, path, wanted)])
-        anew = {
-            old.stored: (new, old) for new, old in pairs if not _in_place(new, old, path, wanted)
-        }
+        stay = patches([pair for pair in pairs if _in_place(pair[1], path, wanted)])
+        anew = {old.stored: (new, old) for new, old in pairs if not _in_place(old, path, wanted)}
         for old in template.values():  # external ones that nothing replaces move as they are
             if _is_external(old, path) and old.stored not in anew:
                 anew[old.stored] = (old, old)
@@ -157,7 +157,7 @@ def _model(
                 graph.append(Copied(source, at, b, stay))
                 continue
             new, old = anew[name]
-            graph.append(_anew(wire, a, b, new, data if _beside(new, old, path, wanted) else None))
+            graph.append(_anew(wire, a, b, new, data if _beside(old, path, wanted) else None))
         pieces.append(Message(7, graph))
     return pieces
 

@@ -1,8 +1,9 @@
 """Write ONNX: weights alone, or into a copy of a model, embedded or as external data.
 
-Without a template the file is a valid model whose graph has initializers and no nodes; it says so
-in its documentation, and nothing can be computed with it. With one, the template's initializers
-get new data and all else stays as it is, byte for byte. Messages as in onnx/onnx.proto.
+Without a template the file is a valid model whose graph has initializers, which are its outputs,
+and no nodes; it says so in its documentation, and running it gives the weights. With one, the
+template's initializers get new data and all else stays as it is, byte for byte. Messages as in
+onnx/onnx.proto.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from ..drafts import Draft, aliases, unsupported
 from .encode import AnyPiece, Message, entry, integer, put, text
 from .wire import LIMIT
 
-HOLDS = frozenset(d.name for d in dtypes.BY_ONNX.values() if d.bits != 6)
+HOLDS = frozenset(d.name for d in dtypes.BY_ONNX.values())
 OPTIONS = frozenset({"external_data"})
 SMALL = 1024  # bytes below which a tensor stays in the model, as onnx.save has it
-_ROOM = 64 << 20  # bytes of a message kept free for names and the graph
-_DOC = "Weights only, written by wtools: initializers without a graph that uses them."
+ROOM = 64 << 20  # bytes of a message kept free for names and the graph
+_DOC = "Weights only, written by wtools: initializers, each of them an output, and no nodes."
 _PAGE = 4096  # alignment of larger external tensors, for mmap
 # dtype -> (IR version, opset) that has it; the others need no more than 10 and 21
 _VERSIONS = {
@@ -32,6 +33,8 @@ _VERSIONS = {
     "float8_e8m0fnu": (12, 24),
     "int2": (13, 25),
     "uint2": (13, 25),
+    "float6_e2m3fn": (14, 28),
+    "float6_e3m2fn": (14, 28),
 }
 
 
@@ -51,7 +54,7 @@ def draft(
         from .template import draft_like
 
         return draft_like(tree, name, like, external_data, problems, beside)
-    total = sum(t.nbytes for t in tree.distinct()) + _ROOM
+    total = sum(t.nbytes for t in tree.distinct()) + ROOM
     external = total > LIMIT if external_data is None else external_data
     if total > LIMIT and not external:
         problems.append("protobuf holds at most 2 GB in a file: leave --no-external-data out")
@@ -118,11 +121,19 @@ def initializer(tensor: Tensor, data: DataFile | None) -> Message:
     return Message(5, [head, Message(9, [tensor])])
 
 
+def _output(tensor: Tensor) -> Message:
+    """The ValueInfoProto of a tensor that is an output of the graph."""
+    shape = Message(2, [Message(1, [integer(1, n)]) for n in tensor.shape])
+    kind: list[AnyPiece] = [integer(1, dtypes.get(tensor.dtype).onnx or 0), shape]
+    return Message(12, [text(1, tensor.name), Message(2, [Message(1, kind)])])
+
+
 def _write(output: Output, tree: WeightTree, dropped: Mapping[str, str], external: bool) -> None:
     data = DataFile(output.free([f"{output.final.name}.data"])[0])
     tensors = [t for t in tree.values() if t.name not in dropped]
     graph: list[AnyPiece] = [text(2, "weights")]
     graph += [initializer(t, data if is_external(t, external) else None) for t in tensors]
+    graph += map(_output, tensors)
     data.write(output)
     with FileWriter(output.main, output.advance) as file:
         for piece in _model(tree, tensors, dropped, graph):
