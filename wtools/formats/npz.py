@@ -144,11 +144,11 @@ def _end(head: bytes) -> int:
 
 
 def _parse(archive: zips.Zip, member: str, head: bytes) -> _Header:
+    if head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise _corrupt(archive, member, f"version {'.'.join(map(str, head[6:8]))} of .npy")
     end = _end(head)
     if end > len(head):
         raise _corrupt(archive, member, f"a header of more than {len(head)} bytes")
-    if head[6] not in (1, 2, 3) or head[7]:
-        raise _corrupt(archive, member, f"version {head[6]}.{head[7]} of the .npy format")
     text = head[12 if head[6] > 1 else 10 : end].decode("utf-8", "replace")
     if re.search(r"""['"]descr['"]\s*:\s*\[""", text):
         return _Header(_RECORDS, False, (), end)
