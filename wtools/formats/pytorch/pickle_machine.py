@@ -316,8 +316,8 @@ class Machine:
         self._stack.append(self._call(items[0], tuple(items[1:])))
 
     def _instance(self) -> None:
-        constructor = self._global_lines()
-        self._stack.append(self._call(constructor, tuple(self._pop_mark())))
+        constructor, items = self._global_lines(), self._pop_mark()
+        self._stack.append(self._call(constructor, tuple(items)))
 
     def _build(self) -> None:
         state = self._stack.pop()
