@@ -162,13 +162,12 @@ def _superblock(source: Source, start: int, size: int, at: int, label: str) -> t
         offsets, lengths = c.u8(), c.u8()
         c.skip(1)
         base, _, end = c.u64(), c.u64(), c.u64()
+        c.image.verify(at, 48)
     root = c.u64()
     if (offsets, lengths) != (8, 8):
         raise c.image.unsupported(f"addresses of {offsets} bytes", f"byte {at}")
     if base != at:
         raise c.image.corrupt(f"a base address of {base}", f"byte {at}")
-    if base and version < 2:
-        end += 0 if end > size - base else base
     if end > size:
         raise CorruptError(
             f"cut short: it says that it has {end} bytes, there are {size}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ...errors import CorruptError, FormatError, UnsafeError
 from ...files import Source
+from .checksum import lookup3
 
 UNDEFINED = (1 << 64) - 1
 METADATA_FLOOR = 32 << 20  # bytes of metadata that any file may make us read
@@ -34,6 +35,12 @@ class Image:
         self.check(address, nbytes)
         self.spend(nbytes)
         return self.source.pread(self.start + address, nbytes)
+
+    def verify(self, address: int, nbytes: int) -> None:
+        """Raise CorruptError unless the last 4 of the bytes are the checksum of the others."""
+        raw = self.read(address, nbytes)
+        if nbytes < 4 or lookup3(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
+            raise self.corrupt("the checksum does not fit: metadata are damaged", f"byte {address}")
 
     def spend(self, nbytes: int) -> None:
         self.budget -= nbytes

@@ -68,6 +68,7 @@ def _version2(image: Image, address: int) -> Iterator[Message]:
     extra = (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
     start = address + 6 + extra
     nbytes = int.from_bytes(image.read(start, width), "little")
+    image.verify(address, 6 + extra + width + nbytes + 4)
     blocks = [(start + width, nbytes)]
     seen = set()
     while blocks:
@@ -83,6 +84,7 @@ def _version2(image: Image, address: int) -> Iterator[Message]:
             if kind == CONTINUED:
                 where, length = body.u64(), body.u64()
                 image.cursor(where, 4).expect(b"OCHK")
+                image.verify(where, length)
                 blocks.append((where + 4, length - 8))
             else:
                 yield Message(kind, body.data, body.address, bool(mark & _SHARED))

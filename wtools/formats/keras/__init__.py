@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import FormatError, NameNotFoundError, WtoolsError
 from ...files import Source
 from ...tree import Tensor, WeightTree
-from .. import hdf5, zips
+from .. import carried, hdf5, zips
 from . import legacy, saving
 from .config import Layer, layer_tree, parse_json
 from .tensors import Notes, distinct, quantized, tensor
@@ -70,6 +70,9 @@ class _Reading:
     def file(self) -> WeightTree:
         """An HDF5 file of any of the layouts."""
         root = hdf5.open(self.source)
+        return _carried_home(self.layout(root), root.attributes)
+
+    def layout(self, root: hdf5.Group) -> WeightTree:
         if legacy.is_legacy(root):
             return self.legacy(root, root, "legacy h5 weights")
         inner = root.group("model_weights")
@@ -110,7 +113,7 @@ class _Reading:
             close = self.source.close
         else:
             self.notes.texts.append(f"{WEIGHTS} is deflated: unpacked to a temporary file")
-            inner = _unpacked(members)
+            inner = unpacked(members)
             root = hdf5.open(inner)
 
             def close() -> None:
@@ -193,7 +196,19 @@ class _Reading:
         return self.json(members.read(name, most=most), name)
 
 
-def _unpacked(members: zips.Zip) -> Source:
+def _carried_home(tree: WeightTree, attributes: Mapping[str, Any]) -> WeightTree:
+    """The tree with what wtools wrote of it beside the weights, if it wrote the file."""
+    key = carried.KEY
+    names = [key] if key in attributes else [f"{key}{i}" for i in range(len(attributes))]
+    pieces = [attributes[n] for n in names if isinstance(attributes.get(n), str)]
+    if not pieces:
+        return tree
+    told = {name: value for name, value in tree.metadata.items() if name not in names}
+    metadata = {**told, **carried.texts("".join(pieces))}
+    return carried.restore(tree.replace(tree.values(), metadata=metadata))
+
+
+def unpacked(members: zips.Zip) -> Source:
     """The deflated weights in a temporary file without a name, their CRC checked."""
     with members.file(WEIGHTS) as spool:
         return Source(f"{members.source.path}!{WEIGHTS}", fd=os.dup(spool.fileno()))

@@ -89,10 +89,10 @@ def _walk(group: Group, node: Node, notes: Notes) -> Iterator[_Found]:
     own = group.groups.get("vars")
     if own is not None:
         yield from _variables(own, node, notes)
+    listed = own is None and all(_class(name) for name in group.groups)
     for name, below in group.groups.items():
-        if name == "vars":
-            continue
-        yield from _walk(below, _below(node, name, below), notes)
+        if name != "vars":
+            yield from _walk(below, _below(node, name, below, listed), notes)
     for name, dataset in group.datasets.items():
         one = tensor(dataset, dataset.path, notes, trainable=None)
         if one is not None:
@@ -128,8 +128,13 @@ def _variables(group: Group, node: Node, notes: Notes) -> Iterator[_Found]:
             yield _Found((*node.order, (i - (1 << 30), key)), node.apart, one)
 
 
-def _below(node: Node, name: str, group: Group) -> Node:
-    """The node of the sub-group `name` of a node's group."""
+def _class(name: str) -> str:
+    """The class that saving_lib has named an element of a list after: "dense_1" -> "Dense"."""
+    return variables.CLASSES.get(re.sub(r"_\d+$", "", name), "")
+
+
+def _below(node: Node, name: str, group: Group, listed: bool) -> Node:
+    """The node of the sub-group `name` of a node's group, which may be a list of layers."""
     own = group.groups.get("vars")
     called = own.attributes.get("name") if own is not None else None
     label = called if isinstance(called, str) and called else None
@@ -140,7 +145,7 @@ def _below(node: Node, name: str, group: Group) -> Node:
         return replace(node, own=LISTS[0], order=(*node.order, (0, "")))
     if node.own == LISTS[0]:
         return _listed(node, name, label)
-    return _part(node, name, label, own is not None)
+    return _part(node, name, label, own is not None, listed)
 
 
 def _listed(node: Node, name: str, label: str | None) -> Node:
@@ -148,7 +153,7 @@ def _listed(node: Node, name: str, label: str | None) -> Node:
     position, known = _lookup(node.known, name, label) if node.known else (None, None)
     number = position if position is not None else 0
     path = (*node.path, (known.name if known else None) or label or name)
-    kind = known.kind if known else variables.CLASSES.get(re.sub(r"_\d+$", "", name), "")
+    kind = known.kind if known else _class(name)
     return Node(
         path=path,
         layer=path,
@@ -176,7 +181,7 @@ def _lookup(model: Layer, name: str, label: str | None) -> tuple[int | None, Lay
     return None, None
 
 
-def _part(node: Node, name: str, label: str | None, saved: bool) -> Node:
+def _part(node: Node, name: str, label: str | None, saved: bool, listed: bool) -> Node:
     """What hangs at an attribute of a layer or model: a cell, a wrapped layer, a projection."""
     attribute = name.lstrip("_")
     known = node.known.parts.get(attribute) if node.known else None
@@ -189,8 +194,8 @@ def _part(node: Node, name: str, label: str | None, saved: bool) -> Node:
     elif attribute == "cell":
         kind = f"{node.own}Cell" if node.own else "AnyCell"
         usual = f"{snake(node.own)}_cell" if node.own else name
-    elif not kind:
-        kind = variables.CLASSES.get(re.sub(r"_\d+$", "", name), "")
+    elif listed and not kind:
+        kind = _class(name)
     position = list(variables.PARTS).index(attribute) if attribute in variables.PARTS else 99
     path = (*node.path, label or usual or name)
     inside = node.within or bool(node.kind and node.layer)
