@@ -8,6 +8,7 @@ from wtools.report import columns_of
 
 ROWS = {
     "stats": ("wtools.analyzers.stats", "StatsRow"),
+    "diff": ("wtools.analyzers.diff", "DiffRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
     "formats": ("wtools.commands.formats", "FormatRow"),
 }

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analyzers.diff import diff
     from .analyzers.listing import listing as ls
     from .analyzers.stats import merged, stats
     from .errors import WtoolsError
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOME = {
     "open": "formats",
     "ls": "analyzers.listing:listing",
+    "diff": "analyzers.diff",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
     "Tensor": "tree",
@@ -42,6 +44,7 @@ __all__ = [
     "Tensor",
     "WeightTree",
     "WtoolsError",
+    "diff",
     "ls",
     "merged",
     "open",
