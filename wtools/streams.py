@@ -22,15 +22,22 @@ _ZEROS = bytes(CHUNK)
 
 
 class FileWriter:
-    """A new file at `path`; `advance(nbytes)` is called with the bytes of tensors as they go.
+    """A file at `path`, new, or with `keep` the one that is there, to be changed in place.
 
-    Holes of a sparse source stay holes. Raises OSError where the disk does.
+    `advance(nbytes)` is called with the bytes of tensors as they go. Holes of a sparse source
+    stay holes. Raises OSError where the disk does.
     """
 
-    def __init__(self, path: Path, advance: Callable[[int], None] = lambda nbytes: None) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self.fd = os.open(path, flags, 0o666)
-        self.position = 0
+    def __init__(
+        self,
+        path: Path,
+        advance: Callable[[int], None] = lambda nbytes: None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self.fd = os.open(path, flags if keep else flags | os.O_TRUNC, 0o666)
+        self.position = os.fstat(self.fd).st_size
         self._advance = advance
         self._buffer = np.empty(CHUNK, np.uint8)
 
@@ -81,6 +88,15 @@ class FileWriter:
             block = self._buffer[: min(CHUNK, stop - at)]
             source.readinto(block, at)
             self.put(block)
+
+    def crc(self, start: int, stop: int) -> int:
+        """The CRC-32 of bytes already written."""
+        crc = 0
+        for at in range(start, stop, CHUNK):
+            block = self._buffer[: min(CHUNK, stop - at)]
+            os.preadv(self.fd, [block.data], at)
+            crc = zlib.crc32(block.data, crc)
+        return crc
 
     def _blocks(self, tensor: Tensor) -> Iterator[Any]:
         """The tensor's bytes as buffers, and holes as numbers of zero bytes."""

@@ -33,19 +33,21 @@ def metadata(
     aliases: Mapping[str, str] | None = None,
     write: bool = False,
     names: Mapping[str, str] | None = None,
+    order: bool = False,
 ) -> dict[str, str]:
     """The tree's metadata as strings, with the text described above where there is need for it.
 
     separator: what a reader of the file would assume, "" for nothing in particular.
     aliases: tensors that are not written, to be noted here if `write`. names: as above.
+    order: a reader may find the tensors in another order.
     """
     texts = {key: _text(value) for key, value in tree.metadata.items() if key != KEY}
     known: dict[str, Any] = {}
     if tree.separator != separator:
         known["separator"] = tree.separator
-    if aliases:
+    if aliases or order:
         known["order"] = list(tree)
-        known["aliases"] = dict(aliases) if write else {}
+    known["aliases"] = dict(aliases or {}) if write else {}
     known["names"] = dict(names or {})
     known["layers"] = {t.layer: t.kind for t in tree.values() if t.layer and t.kind}
     known["of"] = {t.name: t.layer for t in tree.values() if t.layer}
@@ -56,6 +58,12 @@ def metadata(
     if known:
         texts[KEY] = json.dumps({"version": 1} | known, ensure_ascii=False, separators=(",", ":"))
     return texts
+
+
+def texts(text: str) -> dict[str, str]:
+    """The strings of a JSON object of strings, as which some formats keep what `metadata` gives."""
+    pairs = _value(text) if len(text) <= _MOST else None
+    return _strings(pairs)
 
 
 def restore(tree: WeightTree) -> WeightTree:

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import CorruptError, NameNotFoundError, WtoolsError
 from ...files import Source
 from ...tree import Array, LazyData, Quantization, Tensor, WeightTree
+from .. import carried
 from . import names, parse, quantized
 from .collect import Collector, Weight
 from .graph import Model
@@ -19,7 +20,7 @@ from .scopes import Feed, Scope, Scopes, scopes
 from .tensors import Tensors
 from .wire import Wire
 
-_PER_TENSOR = 1500  # bytes that a Tensor with its facts takes
+_PER_TENSOR = 2500  # bytes to spend on a Tensor with its facts
 
 
 def read(source: Source, *, root: str | None = None) -> WeightTree:
@@ -75,12 +76,21 @@ class _Reader:
                 source = self.tensors.source
                 raise NameNotFoundError(root, below, path=source.path, what="set of tensors")
             return below[root]
-        return self._tree([made[id(w)] for w in main], below, self._notes(below))
+        tree = self._tree([made[id(w)] for w in main], below, self._notes(below))
+        properties = dict(self.model.properties)
+        if carried.KEY not in properties:
+            return tree
+        # wtools' own file of weights: its properties are the metadata of what it was made from
+        return carried.restore(tree.replace(tree.values(), metadata=properties))
 
     def _collect(self, graphs: Iterable[Scope]) -> list[Weight]:
         weights = []
+        allowed = 0
         for scope in graphs:
             for weight in self.collector.weights(scope):
+                outside = self.tensors.files.nbytes
+                self.wire.allow(outside - allowed)
+                allowed = outside
                 self.wire.spend(_PER_TENSOR)
                 weights.append(weight)
         return weights
