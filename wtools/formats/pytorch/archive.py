@@ -18,7 +18,7 @@ from . import constructors, dtypes
 from .pickle_machine import Machine
 from .places import Deflated, InFile, Place
 from .reader import Reader
-from .values import Global, Object, StorageValue
+from .values import Global, Object, Refused, StorageValue
 
 _MOST_PICKLE = 64 << 20  # bytes of a deflated pickle, which has to be inflated into memory
 
@@ -132,17 +132,17 @@ def storage_value(
 def _storage(key: tuple[Any, ...], folder: str) -> StorageValue:
     _, kind, name, location, numel, *view = key
     if not isinstance(kind, Global) or not isinstance(name, str | int):
-        raise ValueError("a storage id of the wrong types")
+        raise Refused("a storage id of the wrong types")
     dtype = dtypes.STORAGES.get(kind.name)
     if dtype is None and kind.name not in ("UntypedStorage", "TypedStorage"):
-        raise ValueError(f"a storage of the unknown kind {kind}")
+        raise Refused(f"a storage of the unknown kind {kind}")
     if not isinstance(numel, int) or isinstance(numel, bool) or not 0 <= numel < 1 << 62:
-        raise ValueError(f"a storage of {_short(numel)} elements")
+        raise Refused(f"a storage of {_short(numel)} elements")
     start = 0
     if view and view[0] is not None:
         _, start, _ = view[0]
         if not isinstance(start, int) or not 0 <= start < 1 << 62:
-            raise ValueError("a storage view with an offset out of range")
+            raise Refused("a storage view with an offset out of range")
     where = location.decode("ascii", "replace") if isinstance(location, bytes) else location
     return StorageValue(f"{folder}{name}", dtype, str(where), numel, start)
 

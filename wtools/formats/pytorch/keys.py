@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .values import FileBytes, Global, Object, OddKey, TensorValue
+from .values import FileBytes, Global, Object, OddKey, Refused, TensorValue
 
-_IDENTITIES = (Global, Object, OddKey, TensorValue)  # hashed as what they are, not by content
+_IDENTITIES = (
+    Global,
+    Object,
+    OddKey,
+    Refused,
+    TensorValue,
+)  # hashed as what they are, not by content
 
 _SIMPLE = (str, bytes, int, float, complex, FileBytes)
 _MOST_NODES = 64  # values inside one key
@@ -25,7 +31,7 @@ class Keys:
         self._odd = 0
 
     def of(self, value: Any) -> Any:
-        """`value` as a key. Raises ValueError for what cannot be one."""
+        """`value` as a key. Raises Refused for what cannot be one."""
         kind = value.__class__
         if kind is str or kind is bytes or value is None or isinstance(value, _IDENTITIES):
             return value
@@ -37,16 +43,16 @@ class Keys:
 
 
 def _check(value: Any) -> None:
-    """Raise ValueError unless `value` is hashable by walking at most _MOST_NODES values."""
+    """Raise Refused unless `value` is hashable by walking at most _MOST_NODES values."""
     pending, seen = [value], 0
     while pending:
         item = pending.pop()
         seen += 1
         if seen + len(pending) > _MOST_NODES:
-            raise ValueError(f"a key of more than {_MOST_NODES} parts")
+            raise Refused(f"a key of more than {_MOST_NODES} parts")
         if isinstance(item, tuple | frozenset):
             if len(item) > _MOST_NODES:
-                raise ValueError(f"a key of more than {_MOST_NODES} parts")
+                raise Refused(f"a key of more than {_MOST_NODES} parts")
             pending.extend(item)
         elif item is not None and not isinstance(item, _SIMPLE + _IDENTITIES):
-            raise ValueError(f"a {type(item).__name__} is used as a key")
+            raise Refused(f"a {type(item).__name__} is used as a key")

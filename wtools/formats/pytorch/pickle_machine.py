@@ -17,7 +17,7 @@ from typing import Any
 from ...errors import CorruptError, FormatError, UnsafeError
 from .keys import Keys
 from .reader import FAR, Reader
-from .values import ArrayValue, Dict, FileBytes, Global, NumpyDType, Object, TensorValue
+from .values import ArrayValue, Dict, FileBytes, Global, NumpyDType, Object, Refused, TensorValue
 
 Constructor = Callable[..., Any]
 _FLOOR = 64 << 20  # bytes of values any pickle may make, whatever its size
@@ -72,7 +72,7 @@ class Machine:
                 if len(self._stack) > _MOST_SLOTS:
                     raise self._greedy()
         except _DAMAGE as error:
-            what = str(error) if isinstance(error, _Refused) else "it contradicts itself"
+            what = str(error) if isinstance(error, Refused) else "it contradicts itself"
             raise CorruptError(
                 f"not a readable pickle: {what}",
                 path=self.reader.source.path,
@@ -102,7 +102,7 @@ class Machine:
 
     def _pop_mark(self) -> list[Any]:
         if not self._below:
-            raise _Refused("a mark is missing")
+            raise Refused("a mark is missing")
         items = self._stack
         self._stack = self._below.pop()
         self._spent -= 64 + _SLOT * len(self._stack)
@@ -130,7 +130,7 @@ class Machine:
     def _string(self) -> None:
         line = self.reader.line()
         if len(line) < 2 or line[0] != line[-1] or line[:1] not in b"\"'":
-            raise _Refused("a string is not quoted")
+            raise Refused("a string is not quoted")
         self._push(_python2(codecs.escape_decode(line[1:-1])[0]))
 
     def _short_string(self, width: int) -> None:
@@ -174,7 +174,7 @@ class Machine:
 
     def _tuple_of(self, count: int) -> None:
         if len(self._stack) < count:
-            raise _Refused("the stack is empty")
+            raise Refused("the stack is empty")
         items = tuple(self._stack[-count:])
         del self._stack[-count:]
         self._push(items)
@@ -201,11 +201,11 @@ class Machine:
         elif isinstance(target, Object):
             target.items.extend(items)
         else:
-            raise _Refused(f"items are appended to a {type(target).__name__}")
+            raise Refused(f"items are appended to a {type(target).__name__}")
 
     def _set_items(self, items: list[Any]) -> None:
         if len(items) % 2:
-            raise _Refused("a key has no value")
+            raise Refused("a key has no value")
         self._charge(_ENTRY * (len(items) // 2))
         target = self._stack[-1]
         if isinstance(target, dict):
@@ -214,7 +214,7 @@ class Machine:
         elif isinstance(target, Object):
             target.pairs.extend(zip(items[::2], items[1::2], strict=True))
         else:
-            raise _Refused(f"items are set on a {type(target).__name__}")
+            raise Refused(f"items are set on a {type(target).__name__}")
 
     def _set_item(self) -> None:
         pair = self._stack[-2:]
@@ -234,7 +234,7 @@ class Machine:
         elif isinstance(target, Object):
             target.items.extend(items)
         else:
-            raise _Refused(f"items are added to a {type(target).__name__}")
+            raise Refused(f"items are added to a {type(target).__name__}")
 
     # --- the stack and the memo ---------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class Machine:
 
     def _get(self, index: int) -> None:
         if index not in self._memo:
-            raise _Refused(f"nothing was remembered under {index}")
+            raise Refused(f"nothing was remembered under {index}")
         self._stack.append(self._memo[index])
 
     def _put(self, index: int) -> None:
@@ -279,7 +279,7 @@ class Machine:
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _Refused("a name that is no string is looked up")
+            raise Refused("a name that is no string is looked up")
         self._stack.append(self._global(module, name))
 
     def _extension(self, width: int) -> None:
@@ -287,19 +287,19 @@ class Machine:
 
     def _call(self, constructor: Any, args: Any, keywords: Any = None) -> Any:
         if not isinstance(args, tuple):
-            raise _Refused("a call's arguments are no tuple")
+            raise Refused("a call's arguments are no tuple")
         if isinstance(constructor, Global):
             known = self._constructors.get((constructor.module, constructor.name))
             if known is not None and not keywords:
                 try:
                     value = known(*args)
                 except _DAMAGE as error:
-                    raise _Refused(f"{constructor} is called with what it does not take") from error
+                    raise Refused(f"{constructor} is called with what it does not take") from error
                 self._charge(200 if value.__class__ in _RECORDS else sys.getsizeof(value))
                 return value
             self.unknown[str(constructor)] = None
         elif not isinstance(constructor, Object):
-            raise _Refused(f"a {type(constructor).__name__} is called")
+            raise Refused(f"a {type(constructor).__name__} is called")
         self._charge(250)
         return Object(constructor, args, keywords)
 
@@ -327,7 +327,7 @@ class Machine:
         elif isinstance(target, TensorValue | ArrayValue | NumpyDType):
             self.build(target, state)
         elif not isinstance(target, Global):  # a pickle that changes a class changes nothing here
-            raise _Refused(f"a {type(target).__name__} is given a state")
+            raise Refused(f"a {type(target).__name__} is given a state")
 
     def _persistent(self, key: Any) -> None:
         if self.persistent is None:
@@ -340,14 +340,10 @@ class Machine:
         self._stack.append(self.persistent(key))
 
     def _out_of_band(self) -> None:
-        raise _Refused("it needs buffers that are not in the file")
+        raise Refused("it needs buffers that are not in the file")
 
     def _unknown_opcode(self) -> None:
-        raise _Refused("there is no such opcode")
-
-
-class _Refused(ValueError):
-    """What is wrong at this opcode."""
+        raise Refused("there is no such opcode")
 
 
 _RECORDS = (TensorValue, ArrayValue, NumpyDType, Object)

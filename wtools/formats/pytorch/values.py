@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Refused(ValueError):
+    """What is wrong with a value of the pickle, in words; the machine adds where."""
+
+
 @dataclass(frozen=True)
 class Global:
     """A module's attribute that the pickle names. It is never looked up."""
