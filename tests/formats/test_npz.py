@@ -35,11 +35,11 @@ def test_numpy_sees_the_same(file: str) -> None:
 
 
 def test_stored_arrays_lie_plainly_in_the_file_and_deflated_ones_do_not() -> None:
-    with formats.open(FOLDER / "stored.npz") as tree:
+    with formats.open(FOLDER / "plain.npz") as tree:
         assert tree["dtype/float32"].raw is not None
         assert tree["endian/f4"].raw is None  # its bytes are there, but the other way round
         assert tree["order/fortran"].raw is None
-    with formats.open(FOLDER / "deflated.npz") as tree:
+    with formats.open(FOLDER / "compressed.npz") as tree:
         assert tree["dtype/float32"].raw is None
 
 
@@ -53,7 +53,7 @@ def test_what_holds_no_numbers_is_left_out_and_named() -> None:
 
 def test_there_is_no_root() -> None:
     with pytest.raises(UsageError, match="flat set"):
-        formats.open(FOLDER / "stored.npz", root="model")
+        formats.open(FOLDER / "plain.npz", root="model")
 
 
 @settings(max_examples=60, deadline=None)
