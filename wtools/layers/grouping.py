@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .tree import Tensor, WeightTree
+from ..tree import Tensor, WeightTree
 
 
 @dataclass(frozen=True)

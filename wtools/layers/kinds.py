@@ -1,0 +1,61 @@
+"""The canonical kinds, and what frameworks call them."""
+
+from __future__ import annotations
+
+from ..layouts import keras, torch
+
+KINDS: tuple[str, ...] = (
+    *("dense", "einsum_dense", "quantized_linear", "linear_model", "embedding", "positional"),
+    *("conv1d", "conv2d", "conv3d", "depthwise_conv1d", "depthwise_conv2d", "depthwise_conv3d"),
+    *("separable_conv1d", "separable_conv2d"),
+    *("conv1d_transpose", "conv2d_transpose", "conv3d_transpose"),
+    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "prelu"),
+    *("rnn", "lstm", "gru", "multi_head_attention", "lora"),
+    *("token", "layer_scale", "normalization", "conv_lstm", "locally_connected", "buffer"),
+    "unknown",
+)
+# Composites that lend their layers a frame but own no weights: `Meaning.within`.
+WRAPPERS: dict[str, str] = {
+    "Bidirectional": "bidirectional",
+    "TimeDistributed": "time_distributed",
+    "SpectralNormalization": "spectral_normalization",
+}
+
+
+def _classes() -> dict[str, str]:
+    """Class name -> kind, by the conventions of both frameworks and what they leave out."""
+    found = {
+        name: kind.replace("_reset_before", "").replace("conv1d_as_dense", "dense")
+        for layouts in (keras.LAYOUTS, torch.LAYOUTS)
+        for kind, layout in layouts.items()
+        if not kind.startswith("depthwise_conv") or layouts is keras.LAYOUTS
+        for name in layout.classes
+    }
+    return found | {
+        "NonDynamicallyQuantizableLinear": "dense",
+        "LinearCell": "dense",
+        "EmbeddingBag": "embedding",
+        "ReversibleEmbedding": "embedding",
+        "TokenAndPositionEmbedding": "embedding",
+        "PositionEmbedding": "positional",
+        "LayerNorm2d": "layer_norm",
+        "FrozenBatchNorm2d": "batch_norm",
+        "BatchNormAct2d": "batch_norm",
+        "UnitNormalization": "layer_norm",
+        "Normalization": "normalization",
+        **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "conv_lstm"),
+        **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), "locally_connected"),
+    }
+
+
+CLASSES: dict[str, str] = _classes()
+
+
+def kind_of_class(name: str) -> str:
+    """The kind of a framework's class, "" where it is not known. Module paths are left out."""
+    own = name.rpartition(".")[2].rpartition(">")[2]
+    if own in CLASSES:
+        return CLASSES[own]
+    if own.endswith("RMSNorm"):
+        return "rms_norm"
+    return ""

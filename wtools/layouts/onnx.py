@@ -1,0 +1,75 @@
+"""The conventions of ONNX operators, by the names of their inputs in the operator schemas."""
+
+from __future__ import annotations
+
+from . import Layout, Stored
+
+SPATIAL = {1: "k", 2: "h w", 3: "d h w"}
+EPSILON = {"epsilon": 1e-5}
+BIAS = {"bias": Stored(("B",), "o", optional=True)}
+
+
+def _conv(n: int, *, transposed: bool = False) -> Layout:
+    axes = f"{'i o' if transposed else 'o i'} {SPATIAL[n]}"
+    operator = "ConvTranspose" if transposed else "Conv"
+    return Layout((operator,), {"kernel": Stored(("W",), axes), **BIAS})
+
+
+def _depthwise(n: int) -> Layout:
+    kernel = Stored(("W",), f"(i m) 1 {SPATIAL[n]}")
+    return Layout(("Conv",), {"kernel": kernel, "bias": Stored(("B",), "(i m)", optional=True)})
+
+
+def _norm(*classes: str, scale: tuple[str, ...] = ("Scale", "scale")) -> Layout:
+    roles = {
+        "gamma": Stored(scale, "c"),
+        "beta": Stored(("B", "bias"), "c", optional=True),
+    }
+    return Layout(classes, roles, defaults=EPSILON)
+
+
+def _recurrent(operator: str, gates: str, axes: str) -> Layout:
+    biases = ("bias", "recurrent_bias")
+    return Layout(
+        (operator,),
+        {
+            "kernel": Stored(("W",), f"n {axes} i"),
+            "recurrent_kernel": Stored(("R",), f"n {axes} v"),
+            "biases": Stored(("B",), f"n (b {axes.strip('()')})", biases, "b", optional=True),
+            "peephole": Stored(("P",), "n (g u)", optional=True),  # gates i o f
+        },
+        gates=gates,
+    )
+
+
+LAYOUTS: dict[str, Layout] = {
+    # Gemm with transB=1 stores (o, i); MatMul, and Gemm without, (i, o)
+    "dense": Layout(("MatMul", "Gemm"), {"kernel": Stored(("B",), "i o"), **BIAS}),
+    "dense_transposed": Layout(("Gemm",), {"kernel": Stored(("B",), "o i"), **BIAS}),
+    **{f"conv{n}d": _conv(n) for n in (1, 2, 3)},
+    **{f"conv{n}d_transpose": _conv(n, transposed=True) for n in (1, 2, 3)},
+    **{f"depthwise_conv{n}d": _depthwise(n) for n in (1, 2, 3)},
+    "embedding": Layout(("Gather",), {"embeddings": Stored(("data",), "V D")}),
+    "batch_norm": Layout(
+        ("BatchNormalization",),
+        {
+            "gamma": Stored(("scale",), "c"),
+            "beta": Stored(("B",), "c"),
+            "moving_mean": Stored(("input_mean", "mean"), "c"),
+            "moving_variance": Stored(("input_var", "var"), "c"),
+        },
+        defaults={**EPSILON, "momentum": 0.9},
+    ),
+    "layer_norm": _norm("LayerNormalization"),
+    "group_norm": _norm("GroupNormalization"),
+    "instance_norm": _norm("InstanceNormalization"),
+    "rms_norm": Layout(
+        ("RMSNormalization", "SimplifiedLayerNormalization"),
+        {"gamma": Stored(("scale",), "c")},
+        defaults=EPSILON,
+    ),
+    "prelu": Layout(("PRelu",), {"alpha": Stored(("slope",), "*")}),
+    "rnn": _recurrent("RNN", "h", "u"),
+    "lstm": _recurrent("LSTM", "i o f c", "(g u)"),
+    "gru": _recurrent("GRU", "z r h", "(g u)"),
+}
