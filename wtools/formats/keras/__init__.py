@@ -25,7 +25,6 @@ TITLE = "Keras models and weights (.h5, .weights.h5, .keras), and plain HDF5"
 EXTENSIONS = (".keras", ".h5", ".hdf5", ".he5")
 
 WEIGHTS = "model.weights.h5"
-_FIRST = ("metadata.json", "config.json", WEIGHTS, "model.weights.json", "model.weights.npz")
 
 
 def sniff(source: Source) -> bool:
@@ -33,17 +32,14 @@ def sniff(source: Source) -> bool:
     if not zips.is_zip(source):
         return hdf5.signature(source) is not None
     first = zips.first_name(source)
-    if first is None or first in _FIRST or first.startswith("assets/"):
-        return first in _FIRST or _has_members(source)
-    return not first.endswith((".npy", ".pkl")) and _has_members(source)
-
-
-def _has_members(source: Source) -> bool:
+    if first is None or first.endswith((".npy", ".pkl")):
+        return False
     try:
         members = zips.directory(source)
-    except WtoolsError:
-        return False
-    return "config.json" in members and any(n.startswith("model.weights.") for n in members)
+    except WtoolsError:  # to be said by `read`, if Keras began it
+        return first == "metadata.json"
+    kept = any(name.startswith("model.weights.") for name in members)
+    return "config.json" in members and (kept or "metadata.json" in members)
 
 
 def read(source: Source, *, root: str | None = None) -> WeightTree:

@@ -43,8 +43,8 @@ class Node:
 
 
 def is_saved(group: Group) -> bool:
-    """Does the file hold `vars` groups?"""
-    return any(dataset.path.split("/")[-2:-1] == ["vars"] for dataset in group.walk())
+    """Does the file hold `vars` groups, however empty?"""
+    return "vars" in group.groups or any(map(is_saved, group.groups.values()))
 
 
 @dataclass(frozen=True)

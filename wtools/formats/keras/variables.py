@@ -69,23 +69,25 @@ TABLE: dict[str, tuple[str, ...]] = {
     "TimeDistributed": (),
     "StackedRNNCells": (),
 }
-# `variable_serialization_spec` of the layers that can be quantized, but for the embeddings.
-_QUANTIZED: dict[str, tuple[str, ...]] = {
-    "int8": ("kernel", "bias?use_bias", "kernel_scale"),
-    "int4": ("kernel", "bias?use_bias", "kernel_scale", "kernel_zero?", "g_idx?"),
+# `variable_serialization_spec` of the layers that can be quantized; int4 with groups has more.
+_WEIGHTS = ("kernel", "bias?use_bias", "kernel_scale")
+_PACKED = ("bias?use_bias", "quantized_kernel", "kernel_scale", "kernel_zero")
+_EMBEDDED = ("embeddings", "embeddings_scale")
+_QUANTIZED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "int8": (_WEIGHTS,),
+    "int4": (_WEIGHTS, (*_WEIGHTS, "kernel_zero", "g_idx")),
     "float8": (
-        *("kernel", "bias?use_bias", "inputs_scale", "inputs_amax_history", "kernel_scale"),
-        *("kernel_amax_history", "outputs_grad_scale", "outputs_grad_amax_history"),
+        (
+            *("kernel", "bias?use_bias", "inputs_scale", "inputs_amax_history", "kernel_scale"),
+            *("kernel_amax_history", "outputs_grad_scale", "outputs_grad_amax_history"),
+        ),
     ),
-    "gptq": ("bias?use_bias", "quantized_kernel", "kernel_scale", "kernel_zero", "g_idx"),
-    "awq": (
-        *("bias?use_bias", "quantized_kernel", "kernel_scale", "kernel_zero"),
-        *("awq_scales", "g_idx"),
-    ),
+    "gptq": ((*_PACKED, "g_idx"),),
+    "awq": ((*_PACKED, "awq_scales", "g_idx"),),
 }
-_QUANTIZED_EMBEDDINGS: dict[str, tuple[str, ...]] = {
-    "int8": ("embeddings", "embeddings_scale"),
-    "int4": ("embeddings", "embeddings_scale", "embeddings_zero?", "g_idx?"),
+_QUANTIZED_EMBEDDINGS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "int8": (_EMBEDDED,),
+    "int4": (_EMBEDDED, (*_EMBEDDED, "embeddings_zero", "g_idx")),
 }
 # Sub-layers by attribute, in the order their owners make them: their class and name.
 PARTS: dict[str, tuple[str, str]] = {
@@ -129,14 +131,14 @@ def _specs(
     mode = quantization_mode(config)
     table = _QUANTIZED_EMBEDDINGS if kind.endswith("Embedding") else _QUANTIZED
     if mode in table and kind in ("Dense", "EinsumDense", "Embedding", "ReversibleEmbedding"):
-        return [table[mode]]
+        return list(table[mode])
     plain = TABLE.get(kind)
     if plain is None:
         return []
     integers = any(dtype in ("int8", "uint8") for dtype in dtypes)
     many = len(dtypes) > len(plain)
     if kind in ("Dense", "EinsumDense", "Embedding") and config is None and (integers or many):
-        return list(table.values())
+        return [spec for specs in table.values() for spec in specs]
     return [plain]
 
 
