@@ -25,9 +25,15 @@ class ExternalFiles:
     def __init__(self, model: Source) -> None:
         self.model = model
         self._open: dict[str, Source] = {}
+        self._nbytes = 0
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the files opened so far."""
+        return self._nbytes
 
     def place(self, entries: tuple[tuple[str, str], ...], nbytes: int) -> tuple[Source, int]:
         """The file and the offset of a tensor of `nbytes` bytes from its external_data.
@@ -67,6 +73,7 @@ class ExternalFiles:
         name = "/".join(parts)
         if name not in self._open:
             self._open[name] = self._walk(parts, location)
+            self._nbytes += self._open[name].size
         return self._open[name]
 
     def _parts(self, location: str) -> list[str]:

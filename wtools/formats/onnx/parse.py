@@ -79,7 +79,7 @@ def model(wire: Wire) -> Model:
 def graph(wire: Wire, start: int, end: int, depth: int) -> Graph:
     """A GraphProto in [start, end), `depth` messages deep."""
     deeper(wire, start, depth)
-    wire.spend(200)
+    wire.spend(500)
     name = ""
     nodes: list[Node] = []
     initializers: list[StoredTensor] = []
@@ -119,10 +119,10 @@ def node(wire: Wire, start: int, end: int, depth: int) -> Node:
     scopes: tuple[str, ...] = ()
     for number, _, a, b in wire.fields(start, end, schema.NODE):
         if number == 1:
-            wire.spend(64)
+            wire.spend(160)
             inputs.append(wire.text(a, b))
         elif number == 2:
-            wire.spend(64)
+            wire.spend(160)
             outputs.append(wire.text(a, b))
         elif number in texts:
             texts[number] = wire.text(a, b)
@@ -168,6 +168,7 @@ def attribute(wire: Wire, start: int, end: int, depth: int) -> Attribute:
                 kept += [] if item is None else [item]
     if len(values) > 1:
         raise wire.bad(f"attribute {name!r} has values of two kinds", start)
+    wire.spend(sum(40 * len(items) for items in values.values()))
     kind = kind or next(iter(values), 0)
     if values and kind not in values:
         raise wire.bad(f"attribute {name!r} has a value of another kind than it says", start)

@@ -77,11 +77,9 @@ class _Reader:
                 raise NameNotFoundError(root, below, path=source.path, what="set of tensors")
             return below[root]
         tree = self._tree([made[id(w)] for w in main], below, self._notes(below))
-        properties = dict(self.model.properties)
-        if carried.KEY not in properties:
-            return tree
-        # wtools' own file of weights: its properties are the metadata of what it was made from
-        return carried.restore(tree.replace(tree.values(), metadata=properties))
+        texts = _carried(self.model)
+        # wtools' own file of weights: what it noted is the metadata of what it was made from
+        return carried.restore(tree.replace(tree.values(), metadata=texts)) if texts else tree
 
     def _collect(self, graphs: Iterable[Scope]) -> list[Weight]:
         weights = []
@@ -248,6 +246,13 @@ def _metadata(model: Model) -> dict[str, Any]:
         "metadata_props": dict(model.properties),
     }
     return {key: value for key, value in notes.items() if value}
+
+
+def _carried(model: Model) -> dict[str, str]:
+    """What wtools noted in a file of weights, in the pieces that it cuts it into."""
+    properties = dict(model.properties)
+    names = [f"{carried.KEY}{i or ''}" for i in range(len(properties))]
+    return carried.texts("".join(properties.get(name, "") for name in names))
 
 
 def _not_text(source: Source) -> None:

@@ -100,7 +100,7 @@ def _dims(wire: Wire, form: int, a: int, b: int, dims: list[int], start: int) ->
 
 
 def _piece(wire: Wire, number: int, form: int, a: int, b: int) -> Piece:
-    wire.spend(150)
+    wire.spend(300)
     piece = Piece(_WIRE[number], a, b, tagged=form >= RUN)
     if form != LEN and form < RUN:  # `fields` gives whole runs unless the first is damaged
         raise wire.bad(f"{TYPED[number]} is damaged", a)
@@ -110,11 +110,11 @@ def _piece(wire: Wire, number: int, form: int, a: int, b: int) -> Piece:
 
 
 def _entry(wire: Wire, start: int, end: int) -> tuple[str, str]:
-    wire.spend(100)
+    wire.spend(200 + 2 * (end - start))
     key = content = ""
     for number, _, a, b in wire.fields(start, end, schema.ENTRY):
         if number == 1:
             key = wire.text(a, b)
-        else:
-            content = wire.text(a, b)
+        else:  # not kept among the names: offsets are all different
+            content = wire.bytes(a, b).decode("utf-8", "replace")
     return key, content

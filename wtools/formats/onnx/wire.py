@@ -23,7 +23,7 @@ RUN = 8  # `fields` adds it to the wire type of several equal scalar fields take
 LIMIT = (1 << 31) - 1  # bytes of one message: protobuf's own limit
 DEPTH = 100  # messages inside messages, protobuf's own limit too
 TEXT = 1 << 16  # bytes of a name or a note
-FLOOR = 48 << 20  # bytes of Python objects that any file may cost
+FLOOR = 100 << 20  # what any file may spend on objects, see `Wire.spend`
 _WINDOW = 1 << 16
 _SCAN = 1 << 20
 _TAG = 5  # bytes of a tag or a length
@@ -41,19 +41,26 @@ class Wire:
         self._base = 0
         self._buffer = b""
         self._texts: dict[bytes, str] = {}
-        self._left = max(FLOOR, source.size * 3 // 2)
+        self._left = max(FLOOR, source.size * 7 // 2)
 
     def spend(self, nbytes: int) -> None:
-        """Account for `nbytes` of objects made from the file: fields of a few bytes must not
-        become objects of many times the file's size. Raises UnsafeError.
+        """Account for objects made from the file: fields of a few bytes must not become objects
+        of many times the file's size. `nbytes` is a generous estimate, at least 1.7 times what
+        was measured, so that the real sum stays below 64 MB or twice the file.
+
+        Raises UnsafeError.
         """
         self._left -= nbytes
         if self._left < 0:
             raise UnsafeError(
-                f"describing its graph would take more than {max(FLOOR, self.source.size * 3 // 2)}"
-                f" bytes of memory for a file of {self.source.size}",
+                f"describes so many nodes or tensors that they would take more memory than a "
+                f"file of {self.source.size} bytes may",
                 path=self.source.path,
             )
+
+    def allow(self, nbytes: int) -> None:
+        """Allow for `nbytes` more of the model in another file."""
+        self._left += 2 * nbytes
 
     def fields(
         self, start: int, end: int, schema: Schema, runs: Collection[int] = ()

@@ -8,6 +8,7 @@ onnx/onnx.proto.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ OPTIONS = frozenset({"external_data"})
 SMALL = 1024  # bytes below which a tensor stays in the model, as onnx.save has it
 ROOM = 64 << 20  # bytes of a message kept free for names and the graph
 _DOC = "Weights only, written by wtools: initializers, each of them an output, and no nodes."
+_PIECE = 12_000  # characters of one property
 _PAGE = 4096  # alignment of larger external tensors, for mmap
 # dtype -> (IR version, opset) that has it; the others need no more than 10 and 21
 _VERSIONS = {
@@ -157,8 +159,16 @@ def _model(
     )
     head = integer(1, ir) + text(2, "wtools") + text(3, __version__) + text(6, _DOC)
     opsets = Message(8, [text(1, "") + integer(2, opset)])
-    notes = b"".join(entry(14, key, value) for key, value in texts.items())
-    return [head, Message(7, graph), opsets, notes]
+    notes = {key: value for key, value in texts.items() if key != carried.KEY}
+    notes |= pieces(json.dumps(texts))
+    properties = b"".join(entry(14, key, value) for key, value in notes.items())
+    return [head, Message(7, graph), opsets, properties]
+
+
+def pieces(text: str) -> dict[str, str]:
+    """An ASCII text as properties "wtools", "wtools1", ... of a size that any reader keeps."""
+    starts = range(0, len(text), _PIECE)
+    return {f"{carried.KEY}{i or ''}": text[at : at + _PIECE] for i, at in enumerate(starts)}
 
 
 def _is_text(name: str) -> bool:
