@@ -78,10 +78,18 @@ class Wire:
         at = start
         while at < end:
             here = at
-            tag, at = self.varint(at)
+            i = at - self._base
+            if i < 0 or i + _PAD > len(self._buffer):
+                self._fill(at)
+                i = 0
+            buffer = self._buffer
+            tag = buffer[i]
+            at += 1
+            if tag >= 0x80:
+                tag, at = self.varint(here)
+                if at - here > _TAG:
+                    raise self.bad("a tag of more than 32 bits", here)
             number, wire = tag >> 3, tag & 7
-            if at - here > _TAG:
-                raise self.bad("a tag of more than 32 bits", here)
             if number in runs and wire != LEN:
                 after = self._run(here, tag, end)
                 if after > here:
@@ -89,14 +97,15 @@ class Wire:
                     yield number, wire + RUN, here, after
                     at = after
                     continue
-            if wire == VARINT:
-                first, at = self.varint(at)
-                last = 0
-            elif wire == LEN:
-                length, first = self.varint(at)
+            byte = buffer[i + at - here]  # of a payload; mostly all of its varint
+            if wire == LEN:
+                length, first = (byte, at + 1) if byte < 0x80 else self.varint(at)
                 if first - at > _TAG:
                     raise self.bad(f"the length of field {number} has more than 32 bits", here)
                 last = at = first + length
+            elif wire == VARINT:
+                first, at = (byte, at + 1) if byte < 0x80 else self.varint(at)
+                last = 0
             elif wire in (FIXED64, FIXED32):
                 first = at
                 last = at = at + (8 if wire == FIXED64 else 4)
