@@ -8,6 +8,7 @@ from wtools.report import columns_of
 
 ROWS = {
     "stats": ("wtools.analyzers.stats", "StatsRow"),
+    "check": ("wtools.analyzers.check", "CheckRow"),
     "diff": ("wtools.analyzers.diff", "DiffRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
     "formats": ("wtools.commands.formats", "FormatRow"),
@@ -20,6 +21,15 @@ def columns(report: str) -> str:
     lines = ["| column | meaning | unit |", "| --- | --- | --- |"]
     for column in columns_of(getattr(importlib.import_module(module), name)):
         lines.append(f"| `{column.name}` | {column.meaning} | {column.unit} |")
+    return "\n".join(lines)
+
+
+def rules() -> str:
+    """The rules of `wtools check`."""
+    from wtools.analyzers.rules import RULES
+
+    lines = ["| rule | severity | what it looks for |", "| --- | --- | --- |"]
+    lines += [f"| `{rule.id}` | {rule.severity} | {rule.explanation} |" for rule in RULES]
     return "\n".join(lines)
 
 

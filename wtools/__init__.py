@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analyzers.check import check
     from .analyzers.diff import diff
     from .analyzers.listing import listing as ls
     from .analyzers.stats import merged, stats
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOME = {
     "open": "formats",
     "ls": "analyzers.listing:listing",
+    "check": "analyzers.check",
     "diff": "analyzers.diff",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
@@ -44,6 +46,7 @@ __all__ = [
     "Tensor",
     "WeightTree",
     "WtoolsError",
+    "check",
     "diff",
     "ls",
     "merged",

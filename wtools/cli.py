@@ -20,6 +20,7 @@ from .errors import WtoolsError, printable
 COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("ls", "List the tensors of a model: names, dtypes, shapes, sizes."),
     "stats": ("stats", "Statistics of every tensor in one pass over the data."),
+    "check": ("check", "What is wrong with a model, or may be: rules for people and pipelines."),
     "diff": ("diff", "What differs between two models, and by how much."),
     "merge": ("merge", "Add up the sketches of `stats --sketch-out`, from several files."),
     "formats": ("formats", "The file formats that are read and written."),

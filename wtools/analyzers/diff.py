@@ -238,7 +238,8 @@ def _notes(a: WeightTree, b: WeightTree, found: Pairs) -> Iterator[str]:
     other_keys = [key for key in {**a.metadata, **b.metadata} if _of(a, key) != _of(b, key)]
     if other_keys and a.format == b.format:
         yield f"metadata differ in {len(other_keys):,} keys: {few(other_keys)}"
-    if a.architecture and b.architecture and a.architecture != b.architecture:
+    plain = isinstance(a.architecture, dict) and isinstance(b.architecture, dict)
+    if plain and a.architecture != b.architecture:
         yield "the architectures that the files describe differ"
     quantized = sum(t.quantization is not None for tree in (a, b) for t in tree.values())
     if quantized:

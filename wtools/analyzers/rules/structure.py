@@ -1,0 +1,168 @@
+"""Rules on the model as a whole: names, dtypes, what the reader noted, equal contents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from ... import dtypes
+from ...sketch import Sketch
+from ...tree import Tensor
+from ..matching import digests, pairs
+from ..stats import few
+from .model import Finding, Rule, Subject
+
+_LARGE = 1 << 16  # bytes above which a second copy is worth a warning
+
+
+def unreadable(subject: Subject) -> Iterator[Finding]:
+    """A tensor that the file names and cannot deliver: cut short, damaged, or not understood."""
+    for failure in subject.failures:
+        tensor = subject.tree.get(failure.place or "")
+        yield Finding(str(failure), tensor, evidence={"error": failure.code})
+
+
+def unsafe_pickle(subject: Subject) -> Iterator[Finding]:
+    """The file's pickle would call functions that do more than build tensors when another program
+    loads it. wtools runs nothing; the names are what would have been called."""
+    names = list(subject.tree.metadata.get("globals", ()))
+    for note in subject.tree.notes:
+        if "unpickling this file would call" in note:
+            yield Finding(note, evidence={"globals": names})
+
+
+def unknown_classes(subject: Subject) -> Iterator[Finding]:
+    """The file's pickle names classes beyond those of plain tensors: loading it elsewhere imports
+    the code that defines them, and needs `weights_only=False`."""
+    names = [str(name) for name in subject.tree.metadata.get("globals", ())]
+    names.sort(key=lambda name: name.startswith("torch."))  # those of torch are the least news
+    if names:
+        yield Finding(f"the pickle names {few(names, 2)}", evidence={"globals": names})
+
+
+def surplus_shards(subject: Subject) -> Iterator[Finding]:
+    """Shard files, or tensors in them, that the index does not name: they are not part of the
+    model, and may be left from another one. (A shard that is missing keeps the model from opening.)
+    """
+    for note in subject.tree.notes:
+        if "not part of this model" in note or "what the index does not name" in note:
+            yield Finding(note)
+
+
+def unused(subject: Subject) -> Iterator[Finding]:
+    """Initializers of an ONNX graph that no node uses: they cost space and do nothing."""
+    if subject.tree.format != "onnx":
+        return
+    scales = {
+        part.name
+        for tensor in subject.tree.values()
+        if (q := tensor.quantization)
+        for part in (q.scale, q.zero_point)
+        if part is not None
+    }
+    for tensor in subject.tree.values():
+        if not tensor.facts.get("feeds") and tensor.name not in scales:
+            yield Finding(f"no node uses these {tensor.nbytes:,} bytes", tensor)
+
+
+def mixed_dtypes(subject: Subject) -> Iterator[Finding]:
+    """Floating-point tensors of several dtypes: often meant (norms kept in float32), sometimes a
+    conversion that stopped halfway."""
+    counts: Counter[str] = Counter()
+    for tensor in subject.tree.distinct():
+        if dtypes.get(tensor.dtype).kind in ("float", "complex"):
+            counts[tensor.dtype] += 1
+    if len(counts) > 1:
+        told = ", ".join(f"{dtype} ({count:,})" for dtype, count in counts.most_common())
+        yield Finding(told, evidence={"tensors": dict(counts)})
+
+
+def empty(subject: Subject) -> Iterator[Finding]:
+    """A tensor without elements."""
+    for tensor in subject.tree.values():
+        if not tensor.size:
+            yield Finding(f"shape {list(tensor.shape)} holds nothing", tensor)
+
+
+def tied(subject: Subject) -> Iterator[Finding]:
+    """Tensors that are the same bytes of the file: to change one is to change the others."""
+    for names in subject.tree.tied():
+        yield Finding(f"the same bytes as {few(names[1:])}", subject.tree[names[0]])
+
+
+def duplicate(subject: Subject) -> Iterator[Finding]:
+    """Tensors of equal content that are stored twice: a tie that was lost in saving, or a layer
+    copied. Constant tensors do not count, copies below 64 KiB are information."""
+    for first, *others in _duplicates(subject):
+        names = [tensor.name for tensor in others]
+        wasted = sum(tensor.nbytes for tensor in others)
+        yield Finding(
+            f"stored again as {few(names, 3)} ({wasted:,} bytes)",
+            first,
+            None if wasted >= _LARGE else "info",
+            {"copies": names, "nbytes": wasted},
+        )
+
+
+def _duplicates(subject: Subject) -> Iterator[list[Tensor]]:
+    """Groups of the same dtype, shape and content.
+
+    Only tensors that agree in every count and in their extremes are read again, for a digest.
+    """
+    alike: dict[object, list[Tensor]] = {}
+    for tensor, sketch in subject.measured():
+        if sketch.finite and sketch.min != sketch.max:
+            alike.setdefault(_counts(tensor, sketch), []).append(tensor)
+    for group in alike.values():
+        same: dict[bytes, list[Tensor]] = {}
+        for tensor, found in digests(group, threads=subject.threads) if group[1:] else ():
+            if isinstance(found, bytes):
+                same.setdefault(found, []).append(tensor)
+        yield from (members for members in same.values() if len(members) > 1)
+
+
+def _counts(tensor: Tensor, sketch: Sketch) -> object:
+    """Figures that do not depend on the order in which a tensor's elements are added."""
+    counts = sketch.zeros, sketch.nans, sketch.pos_infs, sketch.neg_infs, sketch.subnormals
+    h = sketch.histogram
+    bins = None if h is None else (h.bins.tobytes(), h.counts.tobytes())
+    return tensor.dtype, tensor.shape, counts, sketch.min, sketch.max, bins
+
+
+def keys(subject: Subject) -> Iterator[Finding]:
+    """With --like: tensors that the other model has and this one lacks, or the reverse, or that
+    have another shape. Another dtype is a warning."""
+    if subject.like is None:
+        return
+    found = pairs(subject.tree, subject.like)
+    if found.prefix:
+        yield Finding(f"names differ by the prefix {found.prefix!r}")
+    for tensor in found.only_b:
+        yield Finding(f"lacks {tensor.name} {list(tensor.shape)}", evidence=_told(tensor))
+    for tensor in found.only_a:
+        yield Finding("the other model has no such tensor", tensor, evidence=_told(tensor))
+    for own, other in found.matched:
+        if own.shape != other.shape:
+            yield Finding(
+                f"shape {list(own.shape)}, not {list(other.shape)}", own, evidence=_told(other)
+            )
+        elif own.dtype != other.dtype:
+            yield Finding(f"{own.dtype}, not {other.dtype}", own, "warning", _told(other))
+
+
+def _told(tensor: Tensor) -> Mapping[str, object]:
+    return {"name": tensor.name, "shape": tensor.shape, "dtype": tensor.dtype}
+
+
+RULES = (
+    Rule("unreadable", "error", unreadable, reads=True),
+    Rule("unsafe-pickle", "error", unsafe_pickle),
+    Rule("keys", "error", keys),
+    Rule("surplus-shards", "warning", surplus_shards),
+    Rule("unused-initializer", "warning", unused),
+    Rule("duplicate", "warning", duplicate, reads=True),
+    Rule("tied", "info", tied),
+    Rule("mixed-dtypes", "info", mixed_dtypes),
+    Rule("empty", "info", empty),
+    Rule("unknown-classes", "info", unknown_classes),
+)
