@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...errors import CorruptError, FormatError, UnsafeError
+from ...errors import CorruptError, FormatError, UnsafeError, WtoolsError
 from ...files import Source
 from ...tree import Tensor, WeightTree
 from .. import carried, zips
@@ -41,6 +41,14 @@ _HARMLESS = frozenset(
 
 def read(source: Source, root: str | None) -> WeightTree:
     """The tree of the file; see the package's `read`."""
+    try:
+        return _read(source, root)
+    except WtoolsError as error:
+        error.path = error.path or source.path
+        raise
+
+
+def _read(source: Source, root: str | None) -> WeightTree:
     file = _Checkpoint(source)
     structure = file.structure
     if not file.leaves and (file.unknown() or not file.may_be_empty):

@@ -295,7 +295,7 @@ class Machine:
                     value = known(*args)
                 except _DAMAGE as error:
                     raise Refused(f"{constructor} is called with what it does not take") from error
-                self._charge(200 if value.__class__ in _RECORDS else sys.getsizeof(value))
+                self._charge(_COSTS.get(value.__class__) or sys.getsizeof(value))
                 return value
             self.unknown[str(constructor)] = None
         elif not isinstance(constructor, Object):
@@ -346,7 +346,8 @@ class Machine:
         raise Refused("there is no such opcode")
 
 
-_RECORDS = (TensorValue, ArrayValue, NumpyDType, Object)
+# Bytes of a record and of what becomes of it later (a Tensor with its data, storage and facts).
+_COSTS = {TensorValue: 1200, ArrayValue: 1200, NumpyDType: 200, Object: 250}
 _DAMAGE = (
     ValueError,
     TypeError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,21 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
             yield from children(value.args)
 
 
+def _below(value: Any) -> Iterable[Any]:
+    """As `children`, without the names."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, Object):
+        return (child for _, child in children(value))
+    return value.wrapper.values() if isinstance(value, TensorValue) else ()
+
+
+def _several(ids: Any) -> Iterable[int]:
+    return (ids,) if isinstance(ids, int) else ids
+
+
 def text(key: Any) -> str:
     """A dict's key as a part of a name."""
     if isinstance(key, str):
@@ -109,26 +124,33 @@ class Structure:
     _named: int = 0
 
     def __post_init__(self) -> None:
-        above: dict[int, list[int]] = {}
-        pending, seen, direct = [self.value], {id(self.value)}, []
+        above: dict[int, Any] = {id(self.value): ()}  # a container's id: its parent's, or several
+        pending, direct = [self.value], []
         found: set[int] = set()
         while pending:
             container = pending.pop()
-            for _, child in children(container):
-                if leaf(child) is not None:
-                    direct.append(id(container))
-                    found.add(id(child))
+            here = id(container)
+            for child in _below(container):
+                if child.__class__ in _ATOMS:
                     continue
-                above.setdefault(id(child), []).append(id(container))
-                if id(child) not in seen and isinstance(child, _CONTAINERS):
-                    seen.add(id(child))
-                    pending.append(child)
+                if leaf(child) is not None:
+                    direct.append(here)
+                    found.add(id(child))
+                elif isinstance(child, _CONTAINERS):
+                    there = id(child)
+                    if there not in above:
+                        above[there] = here
+                        pending.append(child)
+                    elif isinstance(above[there], set):
+                        above[there].add(here)
+                    else:
+                        above[there] = {*_several(above[there]), here}
         self.leaves = len(found) + (leaf(self.value) is not None)
         while direct:
             container_id = direct.pop()
             if container_id not in self._holders:
                 self._holders.add(container_id)
-                direct.extend(above.get(container_id, ()))
+                direct.extend(_several(above[container_id]))
 
     def holds(self, value: Any) -> bool:
         """Is there a tensor anywhere in this container?"""
@@ -182,6 +204,7 @@ class Structure:
             yield Entry(_join(name, key), child, name, kind)
 
 
+_ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 _CONTAINERS = (dict, list, tuple, Object, TensorValue)
 
 

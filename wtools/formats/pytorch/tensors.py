@@ -57,7 +57,9 @@ class Builder:
         if value.layout.startswith("sparse"):
             parts = [self._plain(name, part, {}) for part in value.parts]
             size = numbers("size", value.size)
-            return sparse.tensor(name, value.layout, parts, size, _facts(value), fields)
+            return sparse.tensor(
+                name, self.source.path, value.layout, parts, size, _facts(value), fields
+            )
         tensor = self._plain(name, value, fields)
         if value.layout == "nested":
             return replace(tensor, facts={**tensor.facts, "layout": "nested"})
