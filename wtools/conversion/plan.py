@@ -148,7 +148,9 @@ def _collisions(names: Mapping[str, str]) -> list[str]:
         for new, old in sources.items()
         if len(old) > 1
     ]
-    problems += [f"{old[0]!r} would have no name left" for new, old in sources.items() if not new]
+    problems += [
+        f"{old[0]!r} would have no name left" for new, old in sources.items() if old[0] and not new
+    ]
     return problems
 
 

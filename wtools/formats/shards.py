@@ -253,11 +253,15 @@ def _common(shards: Mapping[str, WeightTree]) -> dict[str, Any]:
 def _with_aliases(tree: WeightTree) -> WeightTree:
     """huggingface_hub notes the tied tensors that it left out in the metadata of the index."""
     from . import carried
-    from .safetensors.reader import alias_note, aliases
+    from .safetensors.reader import alias_note, aliases, without_aliases
 
     dropped = aliases(tree, tree.metadata)
     notes = [*tree.notes, alias_note(dropped)] if dropped else tree.notes
-    return carried.restore(tree.replace([*tree.values(), *dropped], notes=notes))
+    # An alias that its own shard tells of is in the tree already, and still in the index.
+    known = [tensor for tensor in (*tree.values(), *dropped) if "alias_of" in tensor.facts]
+    metadata = without_aliases(tree.metadata, known)
+    tensors = [*tree.values(), *dropped]
+    return carried.restore(tree.replace(tensors, notes=notes, metadata=metadata))
 
 
 def _surplus(folder: str, files: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ...errors import UsageError
 from ...files import RawData, Source
@@ -31,7 +32,7 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
         format="safetensors",
         path=source.path,
         separator=".",
-        metadata=header.metadata,
+        metadata=without_aliases(header.metadata, dropped),
         notes=[alias_note(dropped)] if dropped else [],
         close=source.close,
     )
@@ -54,6 +55,12 @@ def aliases(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> li
         for name, kept in metadata.items()
         if isinstance(kept, str) and kept in tensors and name not in tensors
     ]
+
+
+def without_aliases(metadata: Mapping[str, Any], dropped: list[Tensor]) -> dict[str, Any]:
+    """The metadata without what they say of tied tensors, which is in the tree now."""
+    names = {tensor.name for tensor in dropped}
+    return {key: value for key, value in metadata.items() if key not in names}
 
 
 def alias_note(tensors: list[Tensor]) -> str:
