@@ -105,6 +105,7 @@ class Bins:
         mantissa = scale[1] + np.where(scale[0] > 0, 128, 0)
         with np.errstate(over="ignore"):
             edges: Array = np.ldexp(mantissa.astype(np.float64), exponent)
+        np.minimum(edges, np.finfo(np.float64).max, out=edges)
         edges[magnitude > (exponents - 1) * 128] = np.nan
         return edges
 

@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 KINDS = (*twin.WORDS, "bytes")  # in the order of `enum kind` in csrc/core.h
 SMALL = 1 << 16  # bytes below which counting pairs of them does not pay
 MOST = (1 << 32) - 1  # elements that a table counts before it must be drained
-_FIELDS = (COUNTS, ("sum", "l1"), ("m2", "m3", "m4"), ("min", "max"))
+_FIELDS = (COUNTS, ("sum", "l1"), ("m2", "m3", "m4", "center", "offset"), ("min", "max"))
 
 
 class Scanner(Protocol):

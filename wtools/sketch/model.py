@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import dtypes
 from ..errors import UsageError
 from . import bins as binning
 
@@ -73,6 +72,9 @@ class Sketch:
     m2, m3, m4: the sums of the second to fourth powers of the elements' distances from their
         mean. They, not powers about zero, are kept because they do not cancel when the mean is
         far from zero.
+    center, offset: the mean is center + offset: two numbers, so that the difference of two means
+        does not cancel where the spread is far smaller than the mean. (0 for integers, whose
+        means follow from exact sums.)
     min, max: int for integers and bool; NaN when there are no finite elements.
     histogram: None when it was not asked for.
 
@@ -97,6 +99,8 @@ class Sketch:
     m2: float = 0.0
     m3: float = 0.0
     m4: float = 0.0
+    center: float = 0.0
+    offset: float = 0.0
     min: float | int = math.nan
     max: float | int = math.nan
     histogram: Histogram | None = None
@@ -119,7 +123,9 @@ class Sketch:
 
     @property
     def mean(self) -> float:
-        return float(self.sum / self.finite) if self.finite else math.nan
+        if not self.finite:
+            return math.nan
+        return min(max(float(self.sum / self.finite), float(self.min)), float(self.max))
 
     @property
     def var(self) -> float:
@@ -194,7 +200,7 @@ class Sketch:
         That is the smallest element x such that at least q of the elements are <= x. Exact for
         types of 16 bits and less. For wider ones the bin in which x lies is known, and the
         value is found by spreading the bin's elements evenly over it: within 1/128 of x
-        (2**-133 for float32 subnormals); 0 is always exact.
+        (2**-133 for float32 subnormals); the ends and 0 are exact.
 
         NaN when there are no finite elements. Raises UsageError without a histogram.
         """
@@ -205,6 +211,8 @@ class Sketch:
             return math.nan
         below = np.cumsum(counts)
         rank = max(1, math.ceil(q * self.finite))  # of the element sought, counted from 1
+        if rank in (1, self.finite):
+            return float(self.min if rank == 1 else self.max)
         at = int(np.searchsorted(below, rank))
         if low[at] == high[at]:
             return float(low[at])
@@ -292,53 +300,9 @@ class Sketch:
 
     __add__ = merge
 
-    def to_arrays(self) -> dict[str, Array]:
-        """This sketch as arrays: `moments` (float64, see MOMENTS), `counts`, `bins`, `bin_counts`.
-
-        Integer sums, minima and maxima, which float64 may not hold, are in `exact` as int64
-        limbs; see `from_arrays`.
-        """
-        counts = [getattr(self, name) for name in COUNTS]
-        arrays: dict[str, Array] = {
-            "counts": np.array(counts, np.int64),
-            "moments": np.array([float(getattr(self, name)) for name in MOMENTS], np.float64),
-        }
-        if isinstance(self.sum, int) and isinstance(self.l1, int) and self.finite:
-            whole = [self.sum, self.l1, int(self.min), int(self.max)]
-            arrays["exact"] = np.array([_limbs(value) for value in whole], np.int64)
-        if self.histogram is not None:
-            arrays["bins"] = self.histogram.bins
-            arrays["bin_counts"] = self.histogram.counts
-        return arrays
-
-    @classmethod
-    def from_arrays(cls, dtype: str, arrays: dict[str, Array]) -> Sketch:
-        """The inverse of `to_arrays`."""
-        fields: dict[str, Any] = dict(zip(COUNTS, map(int, arrays["counts"]), strict=True))
-        fields |= dict(zip(MOMENTS, map(float, arrays["moments"]), strict=True))
-        if "exact" in arrays:
-            names = ("sum", "l1", "min", "max")
-            fields |= {n: _unlimb(row) for n, row in zip(names, arrays["exact"], strict=True)}
-        elif dtypes.get(dtype).kind in ("int", "uint", "bool"):
-            fields |= {"sum": 0, "l1": 0}
-        if "bins" in arrays:
-            bins, counts = arrays["bins"].astype(np.uint32), arrays["bin_counts"].astype(np.int64)
-            fields["histogram"] = Histogram(bins, counts)
-        return cls(dtype, **fields)
-
 
 COUNTS = ("count", "zeros", "nans", "pos_infs", "neg_infs", "subnormals")
-MOMENTS = ("sum", "l1", "m2", "m3", "m4", "min", "max")
-
-
-def _limbs(value: int) -> tuple[int, int, int]:
-    """`value` in three limbs of 48 bits, the last one signed."""
-    return value & (1 << 48) - 1, (value >> 48) & (1 << 48) - 1, value >> 96
-
-
-def _unlimb(limbs: Array) -> int:
-    low, middle, high = map(int, limbs)
-    return low + (middle << 48) + (high << 96)
+MOMENTS = ("sum", "l1", "m2", "m3", "m4", "center", "offset", "min", "max")
 
 
 def merge_all(dtype: str, parts: Sequence[Sketch]) -> Sketch:
@@ -356,8 +320,9 @@ def _merge_moments(a: Sketch, b: Sketch) -> Sketch:
     counts = {name: getattr(a, name) + getattr(b, name) for name in COUNTS}
     if not a.finite or not b.finite:
         return replace(a if a.finite else b, histogram=None, **counts)
+    a, b = sorted((a, b), key=_order)  # so that merging is exactly commutative
     n, na, nb = a.finite + b.finite, a.finite, b.finite
-    delta = b.mean - a.mean
+    delta = _between(a, b)
     ab = na * nb / n
     square = delta * delta
     m2 = (a.m2 + b.m2) + square * ab
@@ -377,9 +342,22 @@ def _merge_moments(a: Sketch, b: Sketch) -> Sketch:
         m2=m2,
         m3=m3,
         m4=m4,
+        center=a.center,
+        offset=0.0 if isinstance(a.sum, int) else a.offset + delta * (nb / n),
         min=min(a.min, b.min),
         max=max(a.max, b.max),
     )
+
+
+def _order(sketch: Sketch) -> tuple[Any, ...]:
+    return sketch.finite, *(getattr(sketch, name) for name in MOMENTS)
+
+
+def _between(a: Sketch, b: Sketch) -> float:
+    """The distance from the mean of `a` to that of `b`."""
+    if isinstance(a.sum, int) and isinstance(b.sum, int):
+        return (b.sum * a.finite - a.sum * b.finite) / (a.finite * b.finite)
+    return (b.center - a.center) + (b.offset - a.offset)
 
 
 def from_histogram(dtype: str, histogram: Histogram, *, keep: bool = True) -> Sketch:
@@ -406,12 +384,14 @@ def from_histogram(dtype: str, histogram: Histogram, *, keep: bool = True) -> Sk
         products = (v * c).tolist()
         fields |= {"sum": math.fsum(products), "l1": math.fsum(map(abs, products))}
         fields |= {"min": float(v.min()) + 0.0, "max": float(v.max()) + 0.0}
-    distance = v - fields["sum"] / int(c.sum())
+    mean = fields["sum"] / int(c.sum())
+    distance = v - mean
     square = distance * distance
     weighted = square * c
     fields |= {
         "m2": float(weighted.sum()),
         "m3": float((weighted * distance).sum()),
         "m4": float((weighted * square).sum()),
+        "center": 0.0 if v.dtype.kind == "i" else mean,
     }
     return Sketch(dtype, **fields)

@@ -2,8 +2,9 @@
 
 Tensors whose bytes lie plainly in a file are cut into pieces of a fixed size, which the threads
 read (each into its own small buffer) and scan outside the interpreter's lock; arrays in memory
-likewise. Other tensors come in blocks; each of those tensors is one thread's work. The moments of the pieces are merged in
-their order and counts add exactly, so no figure depends on the number of threads.
+likewise. Other tensors come in blocks; each of those tensors is one thread's work. The moments of
+the pieces are merged in their order and counts add exactly, so no figure depends on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Progress = Callable[[int], None]
 Result = tuple[Tensor, Sketch | WtoolsError]
 
 PIECE = 1 << 24  # bytes of a file scanned in one go
-SCRATCH = 1 << 18  # bytes read at a time: they stay in the second-level cache
+SCRATCH = 1 << 19  # bytes read at a time: they stay in the second-level cache
 INLINE = 1 << 22  # bytes of all tensors together below which threads do not pay
 AHEAD = 256  # tensors that may be done before the caller takes them
 
@@ -149,7 +150,7 @@ def _inline(jobs: list[Job], progress: Progress | None) -> Iterator[Result]:
         try:
             for piece in range(job.pieces):
                 done = job.scan(piece, scanner, scanners.scratch)
-                if progress is not None:
+                if progress is not None and done:
                     progress(done)
             job.collect(scanner)
             result: Sketch | WtoolsError = job.finish()

@@ -136,9 +136,12 @@ def measure(words: Array, dtype: str) -> Sketch:
     x = words[finite].astype(np.float64)
     if not x.size:
         return Sketch(dtype, **fields, sum=0.0, l1=0.0)
-    fields |= {"sum": float(x.sum()), "l1": float(np.abs(x).sum())}
+    with np.errstate(over="ignore"):
+        total, l1 = float(x.sum()), float(np.abs(x).sum())
+    center = total / x.size
+    fields |= {"sum": total, "l1": l1, "center": center}
     fields |= {"min": float(x.min()) + 0.0, "max": float(x.max()) + 0.0}
-    return Sketch(dtype, **fields, **_central(x - fields["sum"] / x.size))
+    return Sketch(dtype, **fields, **_central(x - center))
 
 
 def _measure_integers(x: Array, dtype: str) -> Sketch:
@@ -155,7 +158,7 @@ def _measure_integers(x: Array, dtype: str) -> Sketch:
     else:
         distance = x.astype(np.float64) - float(center)
     fields |= {"sum": total, "l1": l1, "min": low, "max": high}
-    return Sketch(dtype, **fields, **_central(distance))
+    return Sketch(dtype, **fields, **(_central(distance) | {"offset": 0.0}))
 
 
 def _exact_sum(x: Array) -> int:
@@ -175,4 +178,4 @@ def _central(distance: Array) -> dict[str, Any]:
     m2 = max(s2 - n * a * a, 0.0)
     m3 = s3 - 3 * a * s2 + 2 * n * a * a * a
     m4 = max(s4 - 4 * a * s3 + 6 * a * a * s2 - 3 * n * a * a * a * a, 0.0)
-    return {"m2": m2, "m3": m3, "m4": m4}
+    return {"m2": m2, "m3": m3, "m4": m4, "offset": a}

@@ -27,11 +27,14 @@ static inline size_t itemsize(enum kind kind)
 typedef __int128 wide;
 
 /* What is known of some elements. Everything after the counts is over the finite ones;
- * m2, m3, m4 are sums of powers of the distance from the mean. The sums of integers are exact
- * and stand in isum and il1, the extremes of the 64-bit ones in imin and imax. */
+ * m2, m3, m4 are sums of powers of the distance from the mean.
+ *
+ * The mean is center + offset: two numbers, so that differences of means do not cancel where the
+ * elements lie close together and far from zero. Integers have exact sums (isum, il1) instead,
+ * from which their mean follows, and exact extremes. */
 struct moments {
     int64_t count, zeros, nans, pos_infs, neg_infs, subnormals;
-    double sum, l1, m2, m3, m4, min, max;
+    double sum, l1, m2, m3, m4, center, offset, min, max;
     wide isum, il1, imin, imax;
 };
 
@@ -50,8 +53,13 @@ typedef void moments_function(enum kind kind, const void *data, size_t n, struct
 
 moments_function moments_baseline, moments_avx2, moments_avx512;
 
+static inline int is_integer(enum kind kind)
+{
+    return kind >= INT64;
+}
+
 /* merge.c: total += part. */
-void merge(struct moments *total, const struct moments *part);
+void merge(enum kind kind, struct moments *total, const struct moments *part);
 
 /* count.c: the histogram. `count` adds n < 2**31 elements to a table of `table_bytes(kind)` bytes,
  * all zero at first. `drain` hands over the bins that are not empty, ascending, and clears the

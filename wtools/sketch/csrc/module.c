@@ -117,15 +117,17 @@ static PyObject *finish(struct task *task)
     PyObject *counts = Py_BuildValue("(LLLLLL)", (long long)m->count, (long long)m->zeros,
                                      (long long)m->nans, (long long)m->pos_infs,
                                      (long long)m->neg_infs, (long long)m->subnormals);
-    PyObject *powers = Py_BuildValue("(ddd)", m->m2, m->m3, m->m4), *sums, *ends;
+    PyObject *powers = Py_BuildValue("(ddddd)", m->m2, m->m3, m->m4,
+                                     is_integer(task->kind) ? 0.0 : m->center,
+                                     is_integer(task->kind) ? 0.0 : m->offset), *sums, *ends;
     double nan = Py_NAN;
     if (!finite_count(m))
         ends = Py_BuildValue("(dd)", nan, nan);
-    else if (task->kind >= INT64)
+    else if (is_integer(task->kind))
         ends = Py_BuildValue("(NN)", big_integer(m->imin), big_integer(m->imax));
     else /* -0.0 + 0.0 is 0.0: the sign of a zero must not depend on the order */
         ends = Py_BuildValue("(dd)", m->min + 0.0, m->max + 0.0);
-    if (task->kind >= INT64)
+    if (is_integer(task->kind))
         sums = Py_BuildValue("(NN)", big_integer(m->isum), big_integer(m->il1));
     else
         sums = Py_BuildValue("(dd)", m->sum, m->l1);

@@ -33,11 +33,6 @@ typedef uint16_t quarter_vuint16 __attribute__((vector_size(2 * WIDTH)));
 
 /* --- the extremes -------------------------------------------------------------------------- */
 
-INLINE int is_integer(enum kind kind)
-{
-    return kind >= INT64;
-}
-
 INLINE int is_unsigned(enum kind kind)
 {
     return kind == UINT64 || kind == UINT32 || kind == UINT16;
@@ -214,10 +209,10 @@ INLINE double sample(enum kind kind, const char *data, size_t n)
     return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
 }
 
-/* Central moments from sums of powers of the distance to a point that lies `a` below the mean. */
-INLINE void center(struct moments *m, double n, double a, double s2, double s3, double s4)
+/* Sums of powers of the distance from m->center -> those from the mean. */
+INLINE void about_mean(struct moments *m, double n, double s2, double s3, double s4)
 {
-    double a2 = a * a, m2 = s2 - n * a2;
+    double a = m->offset, a2 = a * a, m2 = s2 - n * a2;
     double m4 = s4 - 4 * a * s3 + 6 * a2 * s2 - 3 * n * a2 * a2;
     m->m2 = m2 < 0 ? 0 : m2;
     m->m3 = s3 - 3 * a * s2 + 2 * n * a2 * a;
@@ -238,7 +233,7 @@ INLINE void sums(enum kind kind, const char *data, size_t n, struct moments *m)
             __builtin_prefetch(data + (BLOCK + i + part * WIDTH) * itemsize(kind));
             vdouble x = load(kind, data, i + part * WIDTH);
             vdouble d = x - point, square = d * d;
-            sum[part] += x;
+            sum[part] += is_integer(kind) ? x : d; /* sums of integers are exact */
             l1[part] += (vdouble)((vint64)x & INT64_MAX);
             s2[part] += square;
             s3[part] += square * d;
@@ -246,15 +241,18 @@ INLINE void sums(enum kind kind, const char *data, size_t n, struct moments *m)
         }
     for (int lane = 0; i < n; i++, lane++) {
         double x = load_one(kind, data, i), d = x - point, square = d * d;
-        sum[lane / WIDTH][lane % WIDTH] += x;
+        sum[lane / WIDTH][lane % WIDTH] += is_integer(kind) ? x : d;
         l1[lane / WIDTH][lane % WIDTH] += fabs(x);
         s2[lane / WIDTH][lane % WIDTH] += square;
         s3[lane / WIDTH][lane % WIDTH] += square * d;
         s4[lane / WIDTH][lane % WIDTH] += square * square;
     }
-    m->sum = add_lanes(sum);
+    double size = (double)n, total = add_lanes(sum);
+    m->sum = is_integer(kind) ? total : total + size * point;
     m->l1 = add_lanes(l1);
-    center(m, (double)n, m->sum / (double)n - point, add_lanes(s2), add_lanes(s3), add_lanes(s4));
+    m->center = point;
+    m->offset = (is_integer(kind) ? total - size * point : total) / size;
+    about_mean(m, size, add_lanes(s2), add_lanes(s3), add_lanes(s4));
 }
 
 /* The extremes of a block, into m; false where any element is not finite. */
@@ -323,14 +321,15 @@ INLINE void run(enum kind kind, const char *data, size_t n, struct moments *tota
             m.imin = (wide)m.min;
             m.imax = (wide)m.max;
         }
-        merge(total, &m);
+        merge(kind, total, &m);
     }
 }
 
 /* 64-bit integers: exact sums, and distances that are differences of integers where those fit.
  * Sums of the upper and lower halves are kept apart: no addition of a block can overflow. */
-INLINE void run64(int is_signed, const char *data, size_t n, struct moments *total)
+INLINE void run64(enum kind kind, const char *data, size_t n, struct moments *total)
 {
+    const int is_signed = kind == INT64;
     const uint64_t flip = is_signed ? (uint64_t)1 << 63 : 0;
     for (size_t start = 0; start < n; start += BLOCK) {
         size_t size = n - start < BLOCK ? n - start : BLOCK;
@@ -375,9 +374,10 @@ INLINE void run64(int is_signed, const char *data, size_t n, struct moments *tot
         }
         vdouble parts[4][PARTS];
         memcpy(parts, s, sizeof parts);
-        center(&m, (double)size, add_lanes(parts[0]) / (double)size, add_lanes(parts[1]),
-               add_lanes(parts[2]), add_lanes(parts[3]));
-        merge(total, &m);
+        m.offset = add_lanes(parts[0]) / (double)size;
+        about_mean(&m, (double)size, add_lanes(parts[1]), add_lanes(parts[2]),
+                   add_lanes(parts[3]));
+        merge(kind, total, &m);
     }
 }
 
@@ -392,8 +392,8 @@ void MOMENTS(enum kind kind, const void *data, size_t n, struct moments *total)
     case UINT32: run(UINT32, data, n, total); break;
     case INT16: run(INT16, data, n, total); break;
     case UINT16: run(UINT16, data, n, total); break;
-    case INT64: run64(1, data, n, total); break;
-    case UINT64: run64(0, data, n, total); break;
+    case INT64: run64(INT64, data, n, total); break;
+    case UINT64: run64(UINT64, data, n, total); break;
     default: break;
     }
 }
