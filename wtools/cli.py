@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("stats", "Statistics of every tensor in one pass over the data."),
     "check": ("check", "What is wrong with a model, or may be: rules for people and pipelines."),
     "diff": ("diff", "What differs between two models, and by how much."),
+    "layers": ("layers", "What each tensor is: layer kind, role, axes, and the blocks."),
     "merge": ("merge", "Add up the sketches of `stats --sketch-out`, from several files."),
     "formats": ("formats", "The file formats that are read and written."),
 }

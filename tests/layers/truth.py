@@ -49,9 +49,9 @@ def kind_of(module: nn.Module) -> str:
     name = type(module).__name__
     if name == "Conv1D":  # transformers: a linear layer whose weight is (in, out)
         return "dense"
-    if name.endswith("RMSNorm") or name == "T5LayerNorm":
+    if name.endswith("RMSNorm") or name.endswith("T5LayerNorm"):
         return "rms_norm"
-    if name.endswith(("FrozenBatchNorm2d",)):
+    if name.endswith("FrozenBatchNorm2d"):
         return "batch_norm"
     if name.endswith(("LayerNorm", "LayerNorm2d")):
         return "layer_norm"

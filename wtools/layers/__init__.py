@@ -2,10 +2,22 @@
 
 layers(tree)      path -> Layer: tensors grouped by the layer that owns them, nothing inferred
 layer_map(tree)   each tensor's kind, role, axes, and the evidence for them
+    blocks(map)       the tree of stem, stages, encoder and decoder layers, head
 """
 
+from .blocks import Block, blocks
 from .grouping import Layer, layer_path, layers
 from .mapping import LayerMap, layer_map
 from .model import Meaning, TensorRole
 
-__all__ = ["Layer", "LayerMap", "Meaning", "TensorRole", "layer_map", "layer_path", "layers"]
+__all__ = [
+    "Block",
+    "Layer",
+    "LayerMap",
+    "Meaning",
+    "TensorRole",
+    "blocks",
+    "layer_map",
+    "layer_path",
+    "layers",
+]

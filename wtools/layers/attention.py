@@ -28,6 +28,9 @@ def attentions(context: Context) -> dict[str, str]:
         if group.parts:
             below.setdefault(group.parts[:-1], {})[group.parts[-1]] = group.path
     found: dict[str, str] = {}
+    for group in context.groups:
+        if any(leaf in group.members for leaf in ("in_proj_weight", "q_proj_weight")):
+            found[f"{group.path}{group.separator}out_proj".lstrip(group.separator)] = "output"
     for parent, children in below.items():
         parts = {child: part_of(child) for child in children}
         have = set(parts.values())

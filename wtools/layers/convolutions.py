@@ -78,7 +78,8 @@ def _by_neighbours(
         score += weight * ((after.ins == second) - (after.ins == first))
     if before is not None:
         score += 2.0 * ((before.outs == first) - (before.outs == second))
-        if before.outs == first and not context.made[second]:
+        takes = after is not None and after.ins == first
+        if before.outs == first and not takes and not context.made[second]:
             score += 2.0  # nothing makes as many channels as a plain convolution would need
     return score if context.trusts_neighbours(group) else 0.25 * score
 
@@ -87,6 +88,10 @@ def _depthwise(group: Group, shape: tuple[int, ...], context: Context) -> float:
     """How likely a weight (c, 1, ...) has c groups, and not one input channel."""
     channels = shape[0]
     before = context.before(group)
+    if max(shape[2:]) == 1:
+        return 0.1
+    if before is None and context.trusts_neighbours(group):
+        return 0.05
     if before is None:
         entries = any(1 < s[1] <= 4 for s in context.kernels)
         return 0.8 if entries and context.made[channels] else 0.05

@@ -11,7 +11,16 @@ KINDS: tuple[str, ...] = (
     *("conv1d_transpose", "conv2d_transpose", "conv3d_transpose"),
     *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "prelu"),
     *("rnn", "lstm", "gru", "multi_head_attention", "lora"),
-    *("token", "layer_scale", "normalization", "conv_lstm", "locally_connected", "buffer"),
+    *(
+        "token",
+        "layer_scale",
+        "normalization",
+        "attention",
+        "conv_lstm",
+        "locally_connected",
+        "quantization",
+        "buffer",
+    ),
     "unknown",
 )
 # Composites that lend their layers a frame but own no weights: `Meaning.within`.
@@ -19,16 +28,18 @@ WRAPPERS: dict[str, str] = {
     "Bidirectional": "bidirectional",
     "TimeDistributed": "time_distributed",
     "SpectralNormalization": "spectral_normalization",
+    "RNN": "",
 }
 
 
 def _classes() -> dict[str, str]:
     """Class name -> kind, by the conventions of both frameworks and what they leave out."""
     found = {
-        name: kind.replace("_reset_before", "").replace("conv1d_as_dense", "dense")
+        name: kind.replace("_reset_before", "")
         for layouts in (keras.LAYOUTS, torch.LAYOUTS)
         for kind, layout in layouts.items()
-        if not kind.startswith("depthwise_conv") or layouts is keras.LAYOUTS
+        if kind != "conv1d_as_dense"
+        and (not kind.startswith("depthwise_conv") or layouts is keras.LAYOUTS)
         for name in layout.classes
     }
     return found | {
@@ -43,6 +54,8 @@ def _classes() -> dict[str, str]:
         "BatchNormAct2d": "batch_norm",
         "UnitNormalization": "layer_norm",
         "Normalization": "normalization",
+        "Attention": "attention",
+        "AdditiveAttention": "attention",
         **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "conv_lstm"),
         **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), "locally_connected"),
     }
@@ -54,6 +67,8 @@ CLASSES: dict[str, str] = _classes()
 def kind_of_class(name: str) -> str:
     """The kind of a framework's class, "" where it is not known. Module paths are left out."""
     own = name.rpartition(".")[2].rpartition(">")[2]
+    if own == "Conv1D" and name.startswith("transformers."):
+        return "dense"
     if own in CLASSES:
         return CLASSES[own]
     if own.endswith("RMSNorm"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..tree import WeightTree
 from .attention import attentions
 from .context import Context, context
+from .graph import Graph, fed, graph_of
 from .inferred import infer
+from .keras_config import inner_classes
 from .model import Group, Meaning, TensorRole
 from .stated import stated
 
@@ -19,6 +22,39 @@ class LayerMap:
 
     tensors: Mapping[str, TensorRole]
     context: Context
+    tree_separator: str
+
+    @property
+    def flat(self) -> bool:
+        """Are most layers called by one name, without a path?"""
+        deep = sum(len(group.parts) > 1 for group in self.context.groups)
+        return deep < len(self.context.groups) / 2
+
+    @cached_property
+    def in_attentions(self) -> frozenset[str]:
+        """The layers that are an attention or part of one."""
+        return frozenset(
+            role.layer
+            for role in self.tensors.values()
+            if "multi_head_attention" in (role.meaning.kind, role.meaning.within)
+        )
+
+    @cached_property
+    def attentions(self) -> frozenset[str]:
+        """One layer of each attention: that of the queries, or that which is all of it."""
+        return frozenset(
+            role.layer
+            for role in self.tensors.values()
+            if role.meaning.kind == "multi_head_attention"
+            or (role.meaning.within and role.meaning.part in ("query", "qkv"))
+        )
+
+    @cached_property
+    def kernels(self) -> frozenset[str]:
+        """The layers with a kernel."""
+        return frozenset(
+            role.layer for role in self.tensors.values() if "kernel" in role.meaning.role
+        )
 
     def layers(self) -> dict[str, list[TensorRole]]:
         """Layer's path -> its tensors, in the model's order."""
@@ -36,20 +72,29 @@ def layer_map(tree: WeightTree) -> LayerMap:
     """
     whole = context(tree.values(), tree.separator)
     parts = attentions(whole)
+    graph = graph_of(tree)
+    inner = inner_classes(tree.architecture)
     found: dict[str, TensorRole] = {}
     for group in whole.groups:
-        meanings = _meanings(group, whole)
+        meanings = _meanings(group, whole, graph, inner)
         for leaf, tensor in group.members.items():
             meaning = meanings[leaf]
             part = parts.get(group.path)
             if part and not meaning.within and meaning.kind != "multi_head_attention":
                 meaning = replace(meaning, within="multi_head_attention", part=part)
             found[tensor.name] = TensorRole(tensor, group.path, meaning)
-    return LayerMap({name: found[name] for name in tree}, whole)
+    return LayerMap({name: found[name] for name in tree}, whole, tree.separator)
 
 
-def _meanings(group: Group, whole: Context) -> dict[str, Meaning]:
-    known = stated(group, whole)
+def _meanings(
+    group: Group, whole: Context, graph: Graph, inner: Mapping[str, str]
+) -> dict[str, Meaning]:
+    """What the file says of each member, then what the graph says, then what is inferred."""
+    known = stated(group, whole, inner)
+    for leaf, tensor in group.members.items():
+        meaning = None if leaf in known else fed(tensor, graph)
+        if meaning is not None:
+            known[leaf] = meaning
     if len(known) == len(group.members):
         return known
     return infer(group, whole) | known
