@@ -14,6 +14,7 @@ from ...files import Source
 from .checksum import lookup3
 
 UNDEFINED = (1 << 64) - 1
+AHEAD = 4096  # bytes read at once: structures that belong together lie together
 METADATA_FLOOR = 32 << 20  # bytes of metadata that any file may make us read
 
 
@@ -29,12 +30,20 @@ class Image:
         self.size = size
         self.label = label
         self.budget = max(METADATA_FLOOR, 2 * size)
+        self._ahead, self._ahead_at = b"", 0
 
     def read(self, address: int, nbytes: int) -> bytes:
         """Metadata bytes at `address`. Raises CorruptError, or UnsafeError past the budget."""
         self.check(address, nbytes)
         self.spend(nbytes)
-        return self.source.pread(self.start + address, nbytes)
+        if nbytes > AHEAD:
+            return self.source.pread(self.start + address, nbytes)
+        at = address - self._ahead_at
+        if at < 0 or at + nbytes > len(self._ahead):
+            self._ahead_at, at = address, 0
+            ahead = min(AHEAD, self.size - address)
+            self._ahead = self.source.pread(self.start + address, ahead)
+        return self._ahead[at : at + nbytes]
 
     def verify(self, address: int, nbytes: int) -> None:
         """Raise CorruptError unless the last 4 of the bytes are the checksum of the others."""
@@ -46,10 +55,10 @@ class Image:
         self.budget -= nbytes
         if self.budget < 0:
             raise UnsafeError(
-                "its structures are read over and over",
+                f"more than {max(METADATA_FLOOR, 2 * self.size)} bytes of structures to read",
                 path=self.source.path,
                 place=self.label or None,
-                advice="No HDF5 library writes such a file; nothing more was read.",
+                advice="They lead to the same bytes over and over, or are many and tiny.",
             )
 
     def check(self, address: int, nbytes: int, place: str | None = None) -> None:

@@ -108,7 +108,7 @@ class _Reading:
             root = hdf5.open(inner, start, member.nbytes, WEIGHTS)
             close = self.source.close
         else:
-            self.notes.texts.append(f"{WEIGHTS} is deflated: unpacked to a temporary file")
+            self.notes.say(f"{WEIGHTS} is deflated: unpacked to a temporary file")
             inner = unpacked(members)
             root = hdf5.open(inner)
 
@@ -130,7 +130,7 @@ class _Reading:
     ) -> WeightTree:
         model = layer_tree(config)
         if config is not None and model is None:
-            self.notes.texts.append("the config lists no layers: names are from the weights alone")
+            self.notes.say("the config lists no layers: names are from the weights alone")
         keras2 = str(metadata.get("keras_version", "")).startswith("2")
         tensors, apart = saving.weights(root, model, self.notes, keras2=keras2)
         tensors = distinct(tensors)

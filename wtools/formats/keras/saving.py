@@ -19,6 +19,7 @@ from .config import Layer, snake
 from .tensors import Notes, tensor
 
 LISTS = ("layers", "_layer_checkpoint_dependencies")  # the latter in TensorFlow 2.12
+UNNAMED = "layers are called after their classes: the file does not hold their own names"
 _STATE = ("metrics", "_metrics", "compile_metrics", "loss", "losses", "_loss_tracker")
 _APART = {"optimizer": "optimizer", **dict.fromkeys(_STATE, "state")}
 
@@ -92,7 +93,10 @@ def _walk(group: Group, node: Node, notes: Notes) -> Iterator[_Found]:
     listed = own is None and all(_class(name) for name in group.groups)
     for name, below in group.groups.items():
         if name != "vars":
-            yield from _walk(below, _below(node, name, below, listed), notes)
+            inner = _below(node, name, below, listed)
+            if node.own == LISTS[0] and inner.path[-1] == name and not _named(inner, below):
+                notes.say(UNNAMED)
+            yield from _walk(below, inner, notes)
     for name, dataset in group.datasets.items():
         one = tensor(dataset, dataset.path, notes, trainable=None)
         if one is not None:
@@ -126,6 +130,13 @@ def _variables(group: Group, node: Node, notes: Notes) -> Iterator[_Found]:
         )
         if one is not None:
             yield _Found((*node.order, (i - (1 << 30), key)), node.apart, one)
+
+
+def _named(node: Node, group: Group) -> bool:
+    """Does the file say what the layer is called, or is there nothing to call?"""
+    own = group.groups.get("vars")
+    known = node.known is not None or (own is not None and "name" in own.attributes)
+    return known or next(group.walk(), None) is None
 
 
 def _class(name: str) -> str:

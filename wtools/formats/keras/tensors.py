@@ -24,6 +24,11 @@ class Notes:
     left_out: Counter[str] = field(default_factory=Counter)
     unmarked: Counter[str] = field(default_factory=Counter)
 
+    def say(self, text: str) -> None:
+        """Note `text`, once."""
+        if text not in self.texts:
+            self.texts.append(text)
+
     def all(self) -> list[str]:
         said = list(self.texts)
         for what, count in self.left_out.items():
