@@ -21,6 +21,7 @@ import re
 import secrets
 import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def staged(
     """
     final = Path(os.path.realpath(target))
     refuse_existing(target, overwrite=overwrite, rivals=rivals)
-    sweep(final)
+    akin = "|".join([companions, *map(re.escape, (final.name, *rivals))])
+    for name in (final.name, *rivals):
+        sweep(final.with_name(name), akin)
     try:
         folder = Path(tempfile.mkdtemp(prefix=_prefix(final), suffix=SUFFIX, dir=final.parent))
     except OSError as error:
@@ -115,7 +118,7 @@ def staged(
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            _settle(folder, final)
+            _settle(folder, final, akin)
         os.close(lock)
 
 
@@ -151,7 +154,8 @@ def _commit(output: Output, old: Sequence[str]) -> None:
         os.chmod(folder / name, mode)
         _sync(folder / name)
     if output.parts or old:
-        journal = {"parts": output.parts, "old": [n for n in old if n not in output.parts]}
+        surplus = [name for name in old if name not in output.parts]
+        journal = {"main": final.name, "parts": output.parts, "old": surplus}
         (folder / _JOURNAL).write_text(json.dumps(journal))
         _sync(folder / _JOURNAL)
         sync_folder(folder)
@@ -165,13 +169,17 @@ def _commit(output: Output, old: Sequence[str]) -> None:
     sync_folder(final.parent)
 
 
-def _settle(folder: Path, final: Path) -> None:
-    """Remove the hidden folder and the companions that are surplus; see the module docstring."""
+def _settle(folder: Path, final: Path, akin: str) -> None:
+    """Remove the hidden folder and the companions that are surplus; see the module docstring.
+
+    akin: a regular expression for the names that the journal may mean.
+    """
     journal = folder / _JOURNAL
     if journal.exists():
         waiting = (folder / final.name).exists()
         for name in _read_journal(journal, final, "parts" if waiting else "old"):
-            (final.parent / name).unlink(missing_ok=True)
+            if re.fullmatch(akin, name):
+                (final.parent / name).unlink(missing_ok=True)
         sync_folder(final.parent)
         journal.unlink()  # before the main file: without it the two cases cannot be told apart
         sync_folder(folder)
@@ -181,26 +189,25 @@ def _settle(folder: Path, final: Path) -> None:
 
 
 def _read_journal(journal: Path, final: Path, key: str) -> list[str]:
-    """The names under `key` that are plain and akin to the target: others are not ours."""
     try:
-        names = json.loads(journal.read_bytes()[: 1 << 24])[key]
+        entries = json.loads(journal.read_bytes()[: 1 << 24])
+        names = entries[key] if entries["main"] == final.name else []
+        return [name for name in names if isinstance(name, str) and name != final.name]
     except (ValueError, KeyError, TypeError):  # cut short: then nothing had been renamed yet
         return []
-    stem = final.name.partition(".")[0]
-    return [n for n in names if isinstance(n, str) and n.startswith(stem) and "/" not in n]
 
 
-def sweep(final: Path) -> None:
-    """Remove what killed processes left beside `final`."""
-    prefix = _prefix(final)
+def sweep(final: Path, akin: str) -> None:
+    """Remove what killed processes left beside `final`; see `_settle`."""
+    ours = re.compile(re.escape(_prefix(final)) + r"[a-z0-9_]{8}" + re.escape(SUFFIX))
     for stale in list(final.parent.iterdir()):
-        if not (stale.name.startswith(prefix) and stale.name.endswith(SUFFIX)):
+        if not ours.fullmatch(stale.name):
             continue
         with contextlib.suppress(OSError):
             lock = os.open(stale, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 if _try_lock(lock):
-                    _settle(stale, final)
+                    _settle(stale, final, akin)
             finally:
                 os.close(lock)
 
@@ -219,7 +226,10 @@ def _try_lock(fd: int) -> bool:
 
 
 def _prefix(final: Path) -> str:
-    return f".{final.name[:100]}."
+    name = final.name
+    if len(name.encode()) > 100:  # a file name has at most 255 bytes
+        name = f"{name[:40]}-{zlib.crc32(name.encode()):08x}"
+    return f".{name}."
 
 
 def _sync(path: Path) -> None:

@@ -20,6 +20,9 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WORKERS, "wtools")
 
 
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads
+
+
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """`map` over the threads: results in order, never more than two a thread waiting."""
     waiting: deque[Future[Result]] = deque()
