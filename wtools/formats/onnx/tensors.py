@@ -87,6 +87,8 @@ class Tensors:
     def _typed(
         self, stored: StoredTensor, shape: tuple[int, ...], dtype: DType, count: int
     ) -> Elements:
+        if stored.strings:
+            raise CorruptError(f"string_data where numbers of type {dtype.name} are expected")
         number, pieces = next((n, p) for n, p in stored.typed if _nbytes(p))
         wanted = _FIELD.get(dtype.name, _INT32_DATA)
         if number != wanted:
