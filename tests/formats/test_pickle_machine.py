@@ -98,7 +98,7 @@ def same(ours: Any, theirs: Any) -> bool:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(value=values)
 def test_plain_values_are_what_pickle_says(
     interpret: Callable[..., Any], protocol: int, value: Any
@@ -274,7 +274,7 @@ def test_nonsense_is_an_error_that_says_where(
         interpret(code)
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60))
 def test_random_bytes_are_an_error_or_a_value(interpret: Callable[..., Any], data: bytes) -> None:
     with contextlib.suppress(WtoolsError):

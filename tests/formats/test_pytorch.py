@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wtools import formats
-from wtools.errors import NameNotFoundError, WtoolsError
+from wtools.errors import FormatError, NameNotFoundError, WtoolsError
 from wtools.files import RawData
 from wtools.formats.pytorch import places, strided
 from wtools.testing import FormatContract
@@ -191,6 +191,40 @@ def test_shared_parts_do_not_explode(tmp_path: Path) -> None:
     assert len(json.dumps(formats.open(tmp_path / "m").metadata)) < 1 << 20
 
 
+def test_a_part_of_a_distributed_tensor_is_told(tmp_path: Path) -> None:
+    tree = open_("dtensor.pt")
+    assert tree["parameter"].facts["class"] == "torch.distributed.tensor.DTensor"
+    assert tree["parameter"].trainable is True and "whole_shape" not in tree["parameter"].facts
+
+
+def test_a_joblib_file_is_called_one(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    joblib.dump({"w": np.ones(30)}, tmp_path / "m")
+    with pytest.raises(FormatError, match="joblib"):
+        formats.open(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "text", ["cat\ndog\nhorse\n", "chair\ntable\npillow\n", "(Version 2\nand", "import os\nx\n"]
+)
+def test_text_is_no_pickle(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.pt").write_text(text)
+    with pytest.raises(FormatError, match="a text file"):
+        formats.open(tmp_path / "m.pt")
+
+
+def test_an_optimizer_alone(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], lr=0.5, momentum=0.9)
+    parameter.sum().backward()
+    optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "m")
+    tree = formats.open(tmp_path / "m")
+    assert list(tree) == ["state.0.momentum_buffer"]
+    assert tree.metadata["param_groups"][0]["lr"] == 0.5
+
+
 # --- against torch, in both directions -----------------------------------------------------------
 
 DTYPES = ["float32", "float16", "bfloat16", "float64", "int8", "uint8", "int64", "bool",
@@ -235,7 +269,9 @@ def bits(t: Any) -> bytes:
     return bytes(t.reshape(-1).view(torch.uint8).numpy().tobytes()) if t.numel() else b""
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(strided_views(), min_size=1, max_size=3), st.booleans(), st.sampled_from([1, 5000]))
 def test_any_strides_are_read_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: list[Any], new: bool, near: int

@@ -142,7 +142,16 @@ class _Checkpoint:
         table = constructors.table(self._load_from_bytes)
         machine = Machine(reader, table, constructors.build)
         self.machines.append(machine)
-        value = machine.load()
+        try:
+            value = machine.load()
+        except CorruptError:
+            if any(name.startswith("joblib.") for name in machine.names):
+                raise FormatError(
+                    "a joblib file, whose arrays lie between the opcodes of its pickle",
+                    path=self.source.path,
+                    advice="Load it with joblib, if you trust it, and save the arrays as .npz.",
+                ) from None
+            raise
         self.trailing = reader.remaining
         return value
 
@@ -267,6 +276,9 @@ def _shown_otherwise(tensors: Sequence[Tensor]) -> list[str]:
     nested = [t.name for t in tensors if t.facts.get("layout") == "nested"]
     if nested:
         notes.append(f"nested, shown as one row of values: {_few(nested)}")
+    parts = [t.name for t in tensors if "whole_shape" in t.facts]
+    if parts:
+        notes.append(f"one rank's part of a larger tensor each: {_few(parts)}")
     classes = sorted({str(t.facts["class"]) for t in tensors if "class" in t.facts})
     if classes:
         notes.append(f"subclasses of Tensor shown as plain ones: {_few(classes)}")

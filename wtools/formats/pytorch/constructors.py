@@ -278,10 +278,14 @@ def _from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
         tensor.parameter = True
     elif str(kind) not in ("torch.Tensor", "torch._tensor.Tensor"):
         tensor.subclass = str(kind)
-    if isinstance(state, tuple) and state and isinstance(state[0], dict):
-        state = state[0]
-    if isinstance(state, dict):
-        tensor.wrapper = state
+    attributes = Object(kind, (), state).attributes
+    local = attributes.get("_local_tensor")
+    if isinstance(local, TensorValue) and tensor.layout == "wrapper":  # DTensor: one rank's part
+        part = TensorValue()
+        part.fill(local)
+        part.whole, part.subclass, part.requires_grad = tensor.size, str(kind), tensor.requires_grad
+        return part
+    tensor.wrapper = attributes or ({"state": state} if isinstance(state, tuple) else {})
     return tensor
 
 

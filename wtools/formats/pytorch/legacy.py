@@ -22,10 +22,12 @@ from .values import StorageValue
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC = MAGIC.to_bytes(10, "little")
-# A plain pickle: the protocol and a first opcode, or what protocols 0 and 1 begin with.
+# A plain pickle: the protocol and a first opcode, or what protocols 0 and 1 begin with: a name
+# that is looked up, a dict, a list, a tuple, each with an opcode that may follow.
 _PICKLE = re.compile(
     rb"\x80[\x02-\x05](?:\x95.{8})?[\x80-\x94(\])}cCBGIJKLMNSTUVX]"
-    rb"|[(]?[ci][\w.]+\n[\w.]+\n|[(][dl]p\d+\n|[(]I-?\d+\n|[(][SV]['\"]?[^\n]*\n|[]})]q\x00|[(]lp|[(]dp",
+    rb"|\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|[q)(.RN]|[SV]['\"\w]|[IL]\d)"
+    rb"|\([dl]p\d+\n|\(I-?\d+\n|\(S'[^\n]*'\n|\(V[^\n]*\np\d+\n|[}\]]q\x00",
     re.DOTALL,
 )
 

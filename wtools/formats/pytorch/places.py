@@ -48,7 +48,8 @@ class InFile:
     swapped: bool = False
 
     def data(self, start: int, shape: tuple[int, ...], dtype: DType) -> Data:
-        return RawData(self.source, self.offset + start, shape, dtype, self.swapped)
+        swapped = self.swapped and dtype.itemsize > 1
+        return RawData(self.source, self.offset + start, shape, dtype, swapped)
 
     def view(self, start: int, nbytes: int) -> Bytes:
         return self.source.view(self.offset + start, nbytes)

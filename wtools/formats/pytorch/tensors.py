@@ -259,4 +259,6 @@ def _facts(value: TensorValue) -> dict[str, Any]:
         facts["torch_dtype"] = value.dtype
     if value.subclass:
         facts["class"] = value.subclass
+    if value.whole and value.whole != value.size:
+        facts["whole_shape"] = list(numbers("size", value.whole))
     return facts

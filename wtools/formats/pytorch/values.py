@@ -112,6 +112,7 @@ class TensorValue:
     dtype: torch's name ("qint8", "float32"). layout: "strided", "sparse_coo", ..., "nested",
     "meta" (no data), "empty" (a shell whose state never came). parts: the tensors that a sparse
     or nested one is made of. wrapper: attributes of a subclass that has no data of its own.
+    whole: the size of the tensor of which this is one rank's part.
     """
 
     layout: str = "strided"
@@ -129,6 +130,7 @@ class TensorValue:
     quantizer: tuple[Any, ...] = ()
     parts: tuple[Any, ...] = ()
     wrapper: dict[Any, Any] = field(default_factory=dict)
+    whole: Any = ()
 
     def fill(self, other: TensorValue) -> None:
         """Become `other`, keeping what is known of this one."""
