@@ -1,5 +1,6 @@
 """ONNX: a protobuf ModelProto, read by our own lazy walker; nothing of onnx is imported.
 
+recognize          is a file an ONNX model?
 wire, varints      the protobuf wire format, by offset
 schema, parse      the messages; tensor_proto those of tensors; graph the values they become
 tensors, sparse, external   from a stored tensor to lazy data
@@ -9,11 +10,23 @@ quantized, names   what the graph tells of a weight
 
 from __future__ import annotations
 
-from .reader import read
-from .sniff import is_onnx as sniff
+from ...files import Source
+from ...tree import WeightTree
 
 NAME = "onnx"
 TITLE = "ONNX model: initializers, constants and learned attributes, with external data"
 EXTENSIONS = (".onnx",)
 
-__all__ = ["EXTENSIONS", "NAME", "TITLE", "read", "sniff"]
+
+def sniff(source: Source) -> bool:
+    """Is it a ModelProto? See `recognize.is_onnx`."""
+    from .recognize import is_onnx
+
+    return is_onnx(source)
+
+
+def read(source: Source, *, root: str | None = None) -> WeightTree:
+    """The model's weights, lazily. See `reader.read`."""
+    from .reader import read
+
+    return read(source, root=root)
