@@ -51,6 +51,8 @@ def kind_of(module: nn.Module) -> str:
         return "dense"
     if name.endswith("RMSNorm") or name.endswith("T5LayerNorm"):
         return "rms_norm"
+    if name.endswith(("Experts", "Router")):  # matrices that F.linear multiplies with
+        return "dense"
     if name.endswith("FrozenBatchNorm2d"):
         return "batch_norm"
     if name.endswith(("LayerNorm", "LayerNorm2d")):

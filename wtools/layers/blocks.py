@@ -26,8 +26,8 @@ class Block:
     """A part of a model: its layers in the model's order, and the parts that it is made of.
 
     kind: "model", "encoder", "decoder", "stage", "encoder_layer", "decoder_layer",
-        "transformer_layer", "block", "attention", "stem", "head", "body" (what lies between, where nothing repeats), or
-        "part".
+        "transformer_layer", "block", "attention", "stem", "head", "body" (what lies between,
+        where nothing repeats), or "part".
     path: what the names in it begin with; "" for the model, and for stem, body and head.
     family: the repetition that it is an element of, `encoder.layer.{0..11}`, else "".
     """

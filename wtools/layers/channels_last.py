@@ -13,6 +13,9 @@ _RENAMED = {  # Flax -> Keras
     "var": "moving_variance",
     "scale": "gamma",
 }
+_PROJECTIONS = frozenset(
+    name for stored in keras.LAYOUTS["multi_head_attention"].roles.values() for name in stored.names
+)
 _NORM = frozenset({"gamma", "beta"})
 
 
@@ -22,15 +25,31 @@ def keras_named(group: Group, context: Context) -> dict[str, Meaning]:
     kind, confidence, note = _kind(group, called)
     if not kind:
         return {}
+    if kind == "multi_head_attention":
+        return _projection(group)
+    if kind == "conv_lstm":
+        return {leaf: Meaning(kind, leaf, "", confidence) for leaf in group.members}
     layout = keras.LAYOUTS[kind]
     found = {}
     for name, leaf in called.items():
         own = "beta" if kind.endswith("_norm") and name == "bias" else name
-        role = layout.role_of(own)
+        role = layout.role_of(own) or layout.role_of(leaf)
         if role:
             axes = layout.roles[role].axes
             shown = kind.removesuffix("_reset_before")
             found[leaf] = Meaning(shown, role, axes, confidence, note=note)
+    return found
+
+
+def _projection(group: Group) -> dict[str, Meaning]:
+    """Query, key, value or output of Keras' MultiHeadAttention, by the name of its sub-layer."""
+    layout = keras.LAYOUTS["multi_head_attention"]
+    found = {}
+    for leaf in group.members:
+        role = layout.role_of(f"{group.parts[-1]}/{leaf}")
+        if role:
+            axes = layout.roles[role].axes
+            found[leaf] = Meaning("multi_head_attention", role, axes, 0.9, part=role.split("_")[0])
     return found
 
 
@@ -45,6 +64,9 @@ def _kind(group: Group, called: dict[str, str]) -> tuple[str, float, str]:
         family = "separable" if "pointwise_kernel" in called else "depthwise"
         return (f"{family}_conv{n}d", 0.99, "") if n in (1, 2) else ("", 0, "")
     if "kernel" in called:
+        projection = group.parts and f"{group.parts[-1]}/kernel" in _PROJECTIONS
+        if projection and len(shape("kernel")) == 3:
+            return "multi_head_attention", 0.9, ""
         return _kernel(shape("kernel"), shape("bias"))
     if "embeddings" in called and len(shape("embeddings")) == 2:
         return "embedding", 0.97, ""
@@ -63,6 +85,8 @@ def _kind(group: Group, called: dict[str, str]) -> tuple[str, float, str]:
 def _recurrent(
     kernel: tuple[int, ...], recurrent: tuple[int, ...], bias: tuple[int, ...]
 ) -> tuple[str, float, str]:
+    if len(recurrent) == len(kernel) > 2:
+        return "conv_lstm", 0.95, ""
     if len(recurrent) != 2 or len(kernel) != 2:
         return "", 0, ""
     gates = recurrent[1] // max(1, recurrent[0])

@@ -38,15 +38,18 @@ def place(tensor: Tensor, separator: str) -> tuple[str, str]:
     return path, leaf
 
 
-def groups_of(tensors: Iterable[Tensor], separator: str) -> list[Group]:
-    """The layers' groups in the model's order, as far as the stored order tells it."""
+def groups_of(tensors: Iterable[Tensor], separator: str, by_text: bool) -> list[Group]:
+    """The layers' groups in the model's order, as far as the stored order tells it.
+
+    by_text: the file has sorted its names by text; their numbers then count by value again.
+    """
     members: dict[str, dict[str, Tensor]] = {}
     for tensor in tensors:
         path, leaf = place(tensor, separator)
         below = members.setdefault(path, {})
         below[leaf if leaf not in below else tensor.name] = tensor
     paths = list(members)
-    if len(paths) > 2 and paths == sorted(paths):  # a file sorted by text, not by the model
+    if by_text:
         paths.sort(key=natural)
     return [Group(path, separator, members[path], at) for at, path in enumerate(paths)]
 
@@ -160,10 +163,11 @@ class Context:
 
 
 def context(tensors: Iterable[Tensor], separator: str) -> Context:
-    groups = groups_of(tensors, separator)
-    paths = [group.path for group in groups]
-    in_order = len(paths) < 3 or paths != sorted(paths, key=natural)
-    return Context(groups, {group.path: group for group in groups}, in_order)
+    members = list(tensors)
+    names = [tensor.name for tensor in members]
+    by_text = len(names) > 2 and names == sorted(names)
+    groups = groups_of(members, separator, by_text)
+    return Context(groups, {group.path: group for group in groups}, not by_text)
 
 
 def pattern(path: str) -> str:
