@@ -250,3 +250,10 @@ def same(a: Sketch, b: Sketch) -> bool:
     left, right = dataclasses.astuple(a), dataclasses.astuple(b)
     pairs = zip(left[:-1], right[:-1], strict=True)
     return a.histogram == b.histogram and all(x == y or (x != x and y != y) for x, y in pairs)
+
+
+def test_zeros_come_between_the_subnormals_that_share_their_bin() -> None:
+    tiny = [-3e-45, -1e-44, 0.0, -0.0, 0.0, 1e-44, 3e-45]
+    found = sketch(np.array(tiny, np.float32))
+    assert [found.quantile(q / 7) for q in (3, 4, 5)] == [0, 0, 0]
+    assert found.quantile(2 / 7) < 0 < found.quantile(6 / 7)

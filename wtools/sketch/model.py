@@ -204,24 +204,28 @@ class Sketch:
 
         NaN when there are no finite elements. Raises UsageError without a histogram.
         """
-        if not 0 <= q <= 1:
-            raise UsageError(f"a quantile lies between 0 and 1, not at {q}")
-        low, high, counts = self._ascending()
-        if not counts.size:
-            return math.nan
-        below = np.cumsum(counts)
-        rank = max(1, math.ceil(q * self.finite))  # of the element sought, counted from 1
-        if rank in (1, self.finite):
-            return float(self.min if rank == 1 else self.max)
-        at = int(np.searchsorted(below, rank))
-        if low[at] == high[at]:
-            return float(low[at])
-        place = (rank - 0.5 - float(below[at] - counts[at])) / float(counts[at])
-        value = float(low[at]) + place * float(high[at] - low[at])
-        return min(max(value, float(self.min)), float(self.max))
+        return self.quantiles(q)[0]
 
     def quantiles(self, *qs: float) -> tuple[float, ...]:
-        return tuple(self.quantile(q) for q in qs)
+        """Several quantiles for the price of one. See `quantile`."""
+        low, high, counts = self._ascending()
+        below = np.cumsum(counts)
+        found = []
+        for q in qs:
+            if not 0 <= q <= 1:
+                raise UsageError(f"a quantile lies between 0 and 1, not at {q}")
+            rank = max(1, math.ceil(q * self.finite))  # of the element sought, counted from 1
+            if not counts.size:
+                value = math.nan
+            elif rank in (1, self.finite):
+                value = float(self.min if rank == 1 else self.max)
+            else:
+                at = int(np.searchsorted(below, rank))
+                place = (rank - 0.5 - float(below[at] - counts[at])) / float(counts[at])
+                value = float(low[at]) + place * float(high[at] - low[at])
+                value = min(max(value, float(self.min)), float(self.max))
+            found.append(value)
+        return tuple(found)
 
     def below(self, threshold: float) -> float:
         """The fraction of the finite elements with magnitude < threshold.
@@ -261,8 +265,9 @@ class Sketch:
         if not kind.exact and self.zeros:
             low, high, counts = self._part_zeros(bins, low, high, counts, kind)
         finite = ~(np.isnan(low) | np.isnan(high)) & (counts > 0)
-        order = np.argsort(low[finite], kind="stable")
-        return low[finite][order], high[finite][order], counts[finite][order]
+        low, high, counts = low[finite], high[finite], counts[finite]
+        order = np.lexsort((high, low))  # zero comes before the bin that begins there
+        return low[order], high[order], counts[order]
 
     def _part_zeros(
         self, bins: Array, low: Array, high: Array, counts: Array, kind: binning.Bins
