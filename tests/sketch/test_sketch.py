@@ -253,7 +253,7 @@ def same(a: Sketch, b: Sketch) -> bool:
 
 
 def test_zeros_come_between_the_subnormals_that_share_their_bin() -> None:
-    tiny = [-3e-45, -1e-44, 0.0, -0.0, 0.0, 1e-44, 3e-45]
+    tiny = [-3e-45, -1e-44, 0.0, -0.0, 0.0, -0.0, 1e-44, 3e-45]
     found = sketch(np.array(tiny, np.float32))
-    assert [found.quantile(q / 7) for q in (3, 4, 5)] == [0, 0, 0]
-    assert found.quantile(2 / 7) < 0 < found.quantile(6 / 7)
+    assert [found.quantile(q / 8) for q in (3, 4, 5, 6)] == [0, 0, 0, 0]
+    assert found.quantile(2 / 8) < 0 < found.quantile(7 / 8)
