@@ -83,7 +83,8 @@ def _coo(out: Array, layout: str, indices: list[Array], values: Array, where: Wh
     for axis, numbers in enumerate(index):
         _check_range(numbers, out.shape[axis], where)
     if len(index):
-        np.add.at(out, tuple(index), values)
+        with np.errstate(all="ignore"):  # infinities and overflow are the file's own
+            np.add.at(out, tuple(index), values)
     else:  # no sparse axis: all values stand for the one dense tensor
         out[...] = values.sum(axis=0)
 

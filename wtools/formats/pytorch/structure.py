@@ -196,7 +196,8 @@ class Structure:
         self.classes.add(str(module.constructor))
         for key, child in children(state["_parameters"]):
             yield Entry(_join(name, key), child, name, kind)
-        passing = state.get("_non_persistent_buffers_set", ())
+        passing = state.get("_non_persistent_buffers_set")
+        passing = passing if isinstance(passing, set | list | tuple) else ()
         for key, child in children(state.get("_buffers", {})):
             if key not in passing:
                 yield Entry(_join(name, key), child, name, kind, False)

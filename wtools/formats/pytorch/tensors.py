@@ -158,17 +158,18 @@ class Builder:
 
     def _quantization(self, name: str, value: TensorValue, shape: tuple[int, ...]) -> Quantization:
         """What _rebuild_qtensor's quantizer_params say (torch/_utils.py)."""
-        scheme = value.quantizer[0] if isinstance(value.quantizer, tuple) else None
+        parts = value.quantizer if isinstance(value.quantizer, tuple) else ()
+        scheme = parts[0] if len(parts) in (3, 4) else None
         kind = scheme.name if isinstance(scheme, Global) and scheme.module == "torch" else ""
-        if kind in ("per_tensor_affine", "per_tensor_symmetric"):
-            _, scale, zero = value.quantizer
+        if kind.startswith("per_tensor") and len(parts) == 3:
+            _, scale, zero = parts
             if not isinstance(scale, int | float) or not isinstance(zero, int):
                 raise CorruptError("its scale is no number", path=self.source.path)
             scale = Tensor.of(f"{name}.scale", np.float32(scale))  # what torch multiplies by
             return Quantization(scale, Tensor.of(f"{name}.zero_point", np.int64(zero)))
-        if not kind.startswith("per_channel"):
+        if not kind.startswith("per_channel") or len(parts) != 4:
             raise FormatError(f"quantised by {scheme}", path=self.source.path)
-        _, scales, zeros, axis = value.quantizer
+        _, scales, zeros, axis = parts
         if not isinstance(axis, int) or not 0 <= axis < len(shape):
             raise CorruptError(f"axis {axis} of {len(shape)}", path=self.source.path)
         scale = self._channel(f"{name}.scale", scales)

@@ -25,7 +25,12 @@ from .pickles import Storage, pickle_sets
 
 HOLDS = frozenset(d.name for d in dtypes.BY_TORCH.values()) - {"float4_e2m1fn"}
 OPTIONS: frozenset[str] = frozenset()
-APART = True  # sets that stand apart are kept
+KEEPS = {
+    "ties": "",
+    "metadata": "beside the pickle, where only wtools looks",
+    "layers": "beside the pickle",
+    "apart": "as dicts of tensors, without what is no tensor",
+}
 EXTRA = "wtools.json"  # a member beside data.pkl: metadata as a JSON object of strings
 _MAIN_KEYS = ("state_dict", "model", "model_state_dict", "weights")
 
