@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import formats
 from ..errors import UnsupportedError, UsageError
@@ -97,7 +98,7 @@ def plan(
     if not problems:
         tree = source.replace(
             [changed[name].rename(new) for name, new in names.items()],
-            metadata={**source.metadata, **options.metadata},
+            metadata={**_metadata(source), **options.metadata},
             apart=_carried(source, options, writer),
         )
         draft = writer.draft(tree, path.name, like=options.like, **options.for_writer())
@@ -160,13 +161,19 @@ def _changed(tensor: Tensor, options: Options, wanted: Mapping[str, str]) -> Ten
     return cast(tensor, target_dtype(tensor, wanted), options.on_overflow)
 
 
+def _metadata(source: WeightTree) -> dict[str, Any]:
+    """What the source says of the model, without what its reader says of the file."""
+    of_the_file = ("root", "globals") if source.format == "pytorch" else ()
+    return {key: value for key, value in source.metadata.items() if key not in of_the_file}
+
+
 def _is_optimizer(name: str) -> bool:
     return "optim" in name.lower()
 
 
 def _carried(source: WeightTree, options: Options, writer: formats.Writer) -> dict[str, WeightTree]:
     """The sets apart that the output will have: none where only some tensors were asked for."""
-    if options.only or not getattr(writer, "APART", False):
+    if options.only or "apart" not in writer.KEEPS:
         return {}
     return {
         name: tree

@@ -165,7 +165,8 @@ def _table(source: str, target: str, saturate: bool) -> NDArray[np.uint16]:
     finite = np.isfinite(held)
     positive = finite & ~np.signbit(held)
     grid, grid_codes = held[positive], codes[positive]  # rising with the code
-    magnitudes = np.abs(np.where(np.isfinite(values), values, 0.0))
+    magnitudes = np.abs(np.where(np.isnan(values), 0.0, values))
+    magnitudes = np.minimum(magnitudes, 4 * grid[-1])  # infinities lie beyond the grid, too
     at, beyond = _nearest(magnitudes, grid)
     out = grid_codes[at].astype(np.uint16)
     sign = np.signbit(values) & ~(np.isnan(values))
@@ -176,7 +177,7 @@ def _table(source: str, target: str, saturate: bool) -> NDArray[np.uint16]:
     overflow = beyond | np.isinf(values)
     infinite = np.isinf(held)
     if infinite.any():
-        overflow = beyond
+        overflow = beyond & np.isfinite(values)
         both = codes[infinite & ~np.signbit(held)][0], codes[infinite & np.signbit(held)][0]
         at_infinity = np.where(sign, both[1], both[0])
         out = np.where(np.isinf(values) | (beyond & (not saturate)), at_infinity, out)

@@ -13,7 +13,7 @@ only when something is written, with
 
     HOLDS: frozenset[str]           the canonical dtypes it can hold
     OPTIONS: frozenset[str]         keyword options of its `draft`
-    APART: bool                     (False) are sets that stand apart kept?
+    KEEPS: Mapping[str, str]        which of FEATURES a file of it keeps, and how where not plainly
     draft(tree, name, *, like=None, **options) -> Draft
 
 `draft` sees headers only and says what it would write, what that loses and what stands in the
@@ -27,7 +27,7 @@ Listed below in one tuple; third parties join through the entry-point group `wto
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -63,11 +63,23 @@ class Format(Protocol):
     def read(self, source: Source, *, root: str | None = None) -> WeightTree: ...
 
 
+# What a tree can know beyond names, dtypes, shapes and bits, which every format keeps.
+FEATURES = {
+    "ties": "tied tensors",
+    "metadata": "metadata",
+    "layers": "layer classes and trainable flags",
+    "apart": "optimizers and other sets apart",
+    "architecture": "the architecture",
+    "quantization": "which scales belong to which quantized tensors",
+}
+
+
 class Writer(Protocol):
     """What the writer beside a format offers; see the package docstring."""
 
     HOLDS: frozenset[str]
     OPTIONS: frozenset[str]
+    KEEPS: Mapping[str, str]
 
     def draft(
         self, tree: WeightTree, name: str, *, like: str | None = None, **options: Any

@@ -21,6 +21,7 @@ HOLDS = frozenset(
     if d.name == "bool" or (d.bits >= 8 and hasattr(np, d.name) and d.name != "bfloat16")
 )
 OPTIONS: frozenset[str] = frozenset()
+KEEPS: dict[str, str] = {}  # names and arrays are all there is
 
 
 def draft(tree: WeightTree, name: str, *, like: str | None = None) -> Draft:

@@ -29,6 +29,11 @@ HOLDS = frozenset(
     if d.bits >= 8 and d.name in dir(np) and d.name != "complex32"
 ) | {"bool", "bfloat16"}
 OPTIONS: frozenset[str] = frozenset()
+KEEPS = {
+    "ties": "",
+    "metadata": "in an attribute, where only wtools looks",
+    "layers": "in that attribute",
+}
 _SAVED = ".weights.h5"
 _MOST = 64512  # bytes of an attribute: what Keras keeps to, HDF5 allows 64 KB
 _VARS = "vars"

@@ -24,6 +24,11 @@ from .wire import LIMIT
 
 HOLDS = frozenset(d.name for d in dtypes.BY_ONNX.values())
 OPTIONS = frozenset({"external_data"})
+KEEPS = {
+    "ties": "written once, the other names in the metadata; as external data, both names",
+    "metadata": "as text",
+    "layers": "in the metadata",
+}
 SMALL = 1024  # bytes below which a tensor stays in the model, as onnx.save has it
 ROOM = 64 << 20  # bytes of a message kept free for names and the graph
 _DOC = "Weights only, written by wtools: initializers, each of them an output, and no nodes."

@@ -21,6 +21,11 @@ from .header import MAX_HEADER
 
 HOLDS = frozenset(d.name for d in dtypes.BY_SAFETENSORS.values())
 OPTIONS = frozenset({"shard_size"})
+KEEPS = {
+    "ties": "written once, the other names in the metadata, as safetensors.torch.save_model does",
+    "metadata": "as text",
+    "layers": "in the metadata",
+}
 _INDEX = ".index.json"
 _ENDING = ".safetensors"
 
