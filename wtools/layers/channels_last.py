@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..layouts import keras
 from .context import Context
 from .model import Group, Meaning
-from .words import TOKEN
+from .words import TOKEN, says
 
 _RENAMED = {  # Flax -> Keras
     "embedding": "embeddings",
@@ -77,7 +77,8 @@ def _kind(group: Group, called: dict[str, str]) -> tuple[str, float, str]:
     if _NORM & called.keys() and "weight" not in called:
         if called.keys() & {"beta", "bias"}:
             return "layer_norm", 0.8, "or group norm: their tensors are alike"
-        if called.get("gamma") == "scale" and len(shape("gamma")) == 1:
+        scale = called.get("gamma") == "scale" and len(shape("gamma")) == 1
+        if scale and not says(group.called, "layer", "scale"):
             return "rms_norm", 0.8, "or a layer norm without bias"
     return "", 0, ""
 

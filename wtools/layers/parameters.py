@@ -23,7 +23,9 @@ def parameter(group: Group, leaf: str, tensor: Tensor, context: Context) -> Mean
     if said & POSITION and said & _TABLE:
         axes = {2: "V D", 3: "1 V D"}.get(tensor.ndim, "")
         return Meaning("positional", "embeddings", axes, 0.9)
-    if said & SCALE or {"layer", "scale"} <= said:
+    if {"rel", "pos"} <= said and tensor.ndim == 2:
+        return Meaning("positional", "embeddings", "V D", 0.8)
+    if said & SCALE or {"layer", "scale"} <= said | set(group.called):
         if len(long_axes) == 1:
             return Meaning("layer_scale", "scale", _spread(tensor.shape, "c"), 0.85)
     elif said & TOKEN and tensor.ndim >= 1 and len(long_axes) <= 2:

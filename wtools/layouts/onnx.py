@@ -42,10 +42,13 @@ def _recurrent(operator: str, gates: str, axes: str) -> Layout:
     )
 
 
+# A Gemm's bias is C; after a MatMul it is the constant of an Add.
+_ADDED = {"bias": Stored(("C",), "o", optional=True)}
+
 LAYOUTS: dict[str, Layout] = {
     # Gemm with transB=1 stores (o, i); MatMul, and Gemm without, (i, o)
-    "dense": Layout(("MatMul", "Gemm"), {"kernel": Stored(("B",), "i o"), **BIAS}),
-    "dense_transposed": Layout(("Gemm",), {"kernel": Stored(("B",), "o i"), **BIAS}),
+    "dense": Layout(("MatMul", "Gemm"), {"kernel": Stored(("B",), "i o"), **_ADDED}),
+    "dense_transposed": Layout(("Gemm",), {"kernel": Stored(("B",), "o i"), **_ADDED}),
     **{f"conv{n}d": _conv(n) for n in (1, 2, 3)},
     **{f"conv{n}d_transpose": _conv(n, transposed=True) for n in (1, 2, 3)},
     **{f"depthwise_conv{n}d": _depthwise(n) for n in (1, 2, 3)},
