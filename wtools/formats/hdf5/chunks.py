@@ -96,7 +96,8 @@ def _from_fixed_array(image: Image, layout: Chunked, total: int, nbytes: int, pl
     c = image.cursor(layout.address, 28)
     c.expect(b"FAHD\0")
     filtered, width, page_bits, count, block = c.u8(), c.u8(), c.u8(), c.u64(), c.u64()
-    if filtered > 1 or count < total or width < (13 if filtered else 8):
+    widths = range(13, 21) if filtered else (8,)
+    if filtered > 1 or count < total or width not in widths:
         raise image.corrupt("a fixed array that does not fit the shape", place)
     if undefined(block):
         return np.empty(0, _ENTRY)

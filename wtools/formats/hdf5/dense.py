@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from .cursor import UNDEFINED, Cursor, Image
 
+LEAST = 128  # bytes of a fractal heap's smallest blocks; HDF5 makes them 512 or 1,024
+
 
 def items(image: Image, heap: int, tree: int, *, kind: int, skip: int) -> Iterator[Cursor]:
     """The objects whose heap identifiers stand `skip` bytes into each record of the B-tree."""
@@ -42,7 +44,11 @@ def records(image: Image, address: int, kind: int) -> Iterator[bytes]:
         pointer.append(own)
         most.append(max(0, (node - 10 - own)) // (width + own))
         all_below.append((most[level] + 1) * all_below[level - 1] + most[level])
-    yield from _node(image, root, count, depth, kind, width, most, all_below)
+    every = _node(image, root, count, depth, kind, width, most, all_below)
+    for number, record in enumerate(every):
+        if number == total:
+            raise image.corrupt(f"more than its {total} records in a B-tree", f"byte {address}")
+        yield record
 
 
 def _bytes(most: int) -> int:
@@ -128,7 +134,7 @@ def _heap(image: Image, address: int) -> _Heap:
     root, rows = c.u64(), c.u16()
     if filters:
         raise image.unsupported("a filtered fractal heap", f"byte {address}")
-    if not (width and start and direct >= start) or heap_bits > 64:
+    if not (width and start >= LEAST and direct >= start) or heap_bits > 64:
         raise image.corrupt("a fractal heap without blocks", f"byte {address}")
     offset_width = (heap_bits + 7) // 8
     length_width = min((direct.bit_length() + 6) // 8, (managed.bit_length() + 7) // 8)
@@ -163,6 +169,8 @@ def _indirect(
             child = c.u64()
             if child != UNDEFINED and nbytes <= direct:
                 blocks.append((offset, child, nbytes))
+                if len(blocks) * start > image.size:
+                    raise image.corrupt("a fractal heap larger than the file", f"byte {address}")
             elif child != UNDEFINED:
                 below = (nbytes // (start * width)).bit_length()
                 _indirect(image, child, below, offset, shape, blocks, depth + 1)
