@@ -200,7 +200,8 @@ class Sketch:
         That is the smallest element x such that at least q of the elements are <= x. Exact for
         types of 16 bits and less. For wider ones the bin in which x lies is known, and the
         value is found by spreading the bin's elements evenly over it: within 1/128 of x
-        (2**-133 for float32 subnormals); the ends and 0 are exact.
+        (2**-133 for float32 subnormals); the ends are exact, and so is 0 unless there are
+        numbers below 2**-133, which share the bins of the two zeros.
 
         NaN when there are no finite elements. Raises UsageError without a histogram.
         """
