@@ -22,18 +22,16 @@ class Link:
     address: int = UNDEFINED
 
 
-def links(image: Image, messages: list[Message]) -> list[Link]:
+def links(image: Image, messages: list[Message]) -> Iterator[Link]:
     """The links that a group's header messages tell of, in stored order."""
-    found: list[Link] = []
     for message in messages:
         c = message.cursor(image)
         if message.kind == SYMBOLS:
-            found += _symbol_table(image, c.u64(), c.u64())
+            yield from _symbol_table(image, c.u64(), c.u64())
         elif message.kind == LINK:
-            found.append(_link(c))
+            yield _link(c)
         elif message.kind == LINK_INFO:
-            found += _dense_links(image, c)
-    return found
+            yield from _dense_links(image, c)
 
 
 def is_group(messages: list[Message]) -> bool:
