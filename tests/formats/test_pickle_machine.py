@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import io
 import math
 import pickle
 import pickletools
@@ -232,6 +233,30 @@ def test_known_calls_take_only_what_they_take(interpret: Callable[..., Any]) -> 
     ):
         with pytest.raises(CorruptError):
             interpret(code)
+
+
+class NoNames(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(name)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+@given(values, st.sampled_from(PROTOCOLS), st.randoms(use_true_random=False))
+def test_nothing_is_taken_that_pickle_refuses(
+    interpret: Callable[..., Any], value: Any, protocol: int, random: Any
+) -> None:
+    data = bytearray(pickle.dumps(value, protocol))
+    for _ in range(random.randint(1, 3)):
+        at = random.randrange(len(data))
+        data[at] = random.choice([*b"(]}).0122tuaesd", random.randrange(256)])
+    try:
+        machine = interpret(bytes(data), machine=True)
+    except WtoolsError:
+        return
+    if machine.names or machine.unknown:
+        return
+    ours, theirs = interpret(bytes(data)), NoNames(io.BytesIO(bytes(data)), encoding="utf-8").load()
+    assert same(ours, theirs)
 
 
 # --- bounds --------------------------------------------------------------------------------------

@@ -253,6 +253,8 @@ class Machine:
         self._stack.append(self._memo[index])
 
     def _put(self, index: int) -> None:
+        if index < 0:
+            raise Refused("something is remembered under a negative number")
         if index not in self._memo:
             self._charge(_ENTRY)
         self._memo[index] = self._stack[-1]
@@ -338,6 +340,14 @@ class Machine:
             )
         self._charge(250)
         self._stack.append(self.persistent(key))
+
+    def _frame(self) -> None:
+        self._count(8)
+
+    def _protocol(self) -> None:
+        version = self._read_int(1)
+        if version > 5:
+            raise Refused(f"it is of protocol {version}")
 
     def _out_of_band(self) -> None:
         raise Refused("it needs buffers that are not in the file")
@@ -433,8 +443,8 @@ def _opcodes() -> list[Callable[[Machine], None]]:
         b"o": m._object,
         b"\x81": m._reduce,  # NEWOBJ: a class called as cls.__new__(cls, *args)
         b"\x92": m._new_object_keywords,
-        b"\x80": lambda s: s.reader.skip(1),
-        b"\x95": lambda s: s.reader.skip(8),  # FRAME: a hint for reading ahead
+        b"\x80": m._protocol,
+        b"\x95": m._frame,  # FRAME: a hint for reading ahead
         b"P": lambda s: s._persistent(s.reader.line().decode()),
         b"Q": lambda s: s._persistent(s._stack.pop()),
     }

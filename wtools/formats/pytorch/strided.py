@@ -1,7 +1,7 @@
 """Tensors whose elements do not lie in C order: transposed, sliced, expanded.
 
 Elements are gathered box by box: a box of the tensor is read as one range of the file where
-its elements lie densely enough, else it is halved along the axis with the longest step.
+its elements lie densely enough, else it is cut along the axis with the longest step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...dtypes import DType
 from ...tree import BLOCK, Array
 from .places import Place
 
-WORK = 32 << 20  # bytes gathered at a time
+WORK = 24 << 20  # bytes gathered at a time
 _NEAR = 16 << 10  # a range no longer than this is read whole, however sparse
 _DENSE = 4  # and so is one of at most this many bytes for each byte wanted
 
@@ -42,16 +42,19 @@ class StridedData:
         if not plain or (self.place.swapped and self.dtype.itemsize > 1):
             array = np.concatenate(list(self.blocks(WORK)))
             return array.reshape((*self.shape[:-1], -1) if self.dtype.packed else self.shape)
-        raw = self.place.view(self.start, self._span(self.shape) * self._step)
+        raw = self.place.view(self.start, _span(self.shape, self.strides) * self._step)
         strides = [stride * self._step for stride in self.strides]
         return np.ndarray(self.shape, self.dtype.numpy, raw, strides=strides)
 
     def blocks(self, nbytes: int = BLOCK) -> Iterator[Array]:
-        most = max(1, WORK // (self._step * self._halves))
-        for box_shape, start in _boxes(self.shape, self.strides, most):
-            units = np.empty((*box_shape, self._halves), self._unit)
-            self._gather(units, start, box_shape)
-            flat = units.reshape(-1).view(np.uint8)
+        # Gathered with the longest steps outermost, as the bytes lie, and then turned around.
+        axes = sorted(range(len(self.shape)), key=lambda i: -self.strides[i])
+        back = [axes.index(i) for i in range(len(axes))] + [len(axes)]
+        strides = tuple(self.strides[i] for i in axes)
+        for box, start in _boxes(self.shape, self.strides, max(1, WORK // self._step)):
+            units = np.empty((*(box[i] for i in axes), self._halves), self._unit)
+            self._gather(units, start, strides)
+            flat = np.ascontiguousarray(units.transpose(back)).reshape(-1).view(np.uint8)
             block = self.dtype.unpack(flat, flat.size * 8 // self.dtype.bits)
             step = max(1, nbytes // block.dtype.itemsize)
             for at in range(0, block.size, step):
@@ -71,26 +74,30 @@ class StridedData:
         """What is swapped as a whole: an element, or half of a complex one."""
         return np.dtype(f"<u{self._step // self._halves}")
 
-    def _span(self, shape: tuple[int, ...]) -> int:
-        return 1 + sum((n - 1) * s for n, s in zip(shape, self.strides, strict=True))
-
-    def _gather(self, out: NDArray[Any], start: int, shape: tuple[int, ...]) -> None:
-        """Fill `out` with the box of `shape` that begins at element `start`."""
-        span = self._span(shape) * self._step
-        if span <= max(_NEAR, _DENSE * out.nbytes) or math.prod(shape) == 1:
+    def _gather(self, out: NDArray[Any], start: int, strides: tuple[int, ...]) -> None:
+        """Fill `out` with the box that begins at element `start`; its strides fall."""
+        count = out.shape[0]
+        span = _span(out.shape[:-1], strides) * self._step
+        if span <= max(_NEAR, _DENSE * out.nbytes):
             raw = self.place.read(self.start + start * self._step, span)
             order = self._unit.newbyteorder(">" if self.place.swapped else "<")
-            strides = [*(stride * self._step for stride in self.strides), order.itemsize]
-            box = np.ndarray((*shape, self._halves), order, raw, strides=strides)
-            out[...] = box
+            steps = [stride * self._step for stride in strides] + [order.itemsize]
+            out[...] = np.ndarray(out.shape, order, raw, strides=steps)
             return
-        axis = max(range(len(shape)), key=lambda i: (shape[i] > 1) * self.strides[i])
-        half = shape[axis] // 2
-        low = (*shape[:axis], half, *shape[axis + 1 :])
-        high = (*shape[:axis], shape[axis] - half, *shape[axis + 1 :])
-        index = (slice(None),) * axis
-        self._gather(out[(*index, slice(None, half))], start, low)
-        self._gather(out[(*index, slice(half, None))], start + half * self.strides[axis], high)
+        inner = _span(out.shape[1:-1], strides[1:])
+        near = max(0, _NEAR // self._step - inner)
+        chunk = near // strides[0] + 1 if strides[0] else count
+        for at in range(0, count, chunk):
+            part, first = out[at : at + chunk], start + at * strides[0]
+            if chunk == 1:
+                self._gather(part[0], first, strides[1:])
+            else:
+                self._gather(part, first, strides)
+
+
+def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Elements from the first to the last one of a box."""
+    return 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
 
 
 def _boxes(
