@@ -86,6 +86,11 @@ def text(number: int, value: str) -> bytes:
     return varint(number << 3 | LEN) + varint(len(raw)) + raw
 
 
+def put_length(number: int, body: bytes) -> bytes:
+    """A length-delimited field with that payload."""
+    return varint(number << 3 | LEN) + varint(len(body)) + body
+
+
 def entry(number: int, key: str, value: str) -> bytes:
     """A StringStringEntryProto."""
     body = text(1, key) + text(2, value)

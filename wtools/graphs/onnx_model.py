@@ -1,0 +1,119 @@
+"""An exported graph as a file: planned from headers, its weights written one at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .. import __version__
+from ..errors import UnsupportedError
+from ..formats.drafts import Draft
+from ..formats.onnx import nodes
+from ..formats.onnx.encode import AnyPiece, Message, entry, integer, put, text
+from ..formats.onnx.wire import LIMIT
+from ..formats.onnx.writer import ROOM, DataFile, initializer, is_external
+from ..outputs import Output, part_pattern
+from ..streams import FileWriter
+from ..tree import WeightTree
+from .keras_config import graph
+from .onnx_export import Exported, Port, export
+
+IR, OPSET = 9, 20  # of onnx 1.15 (2023); Gelu is the youngest operator
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A complete ONNX model, not yet written.
+
+    tree: its initializers. origins, changes: initializer -> the source's tensor, what was done.
+    notes: what the model leaves out.
+    """
+
+    tree: WeightTree
+    exported: Exported
+    origins: Mapping[str, str]
+    changes: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    def draft(self, name: str, *, external_data: bool | None = None) -> Draft:
+        """The file `name`; its larger tensors beside it in `name.data` where there is no room."""
+        total = sum(t.nbytes for t in self.tree.values()) + ROOM
+        external = total > LIMIT if external_data is None else external_data
+        problems = []
+        if total > LIMIT and not external:
+            problems.append("protobuf holds at most 2 GB in a file: leave --no-external-data out")
+        return Draft(
+            name,
+            lambda output: _write(output, self.exported, self.tree, external),
+            lost=self.notes,
+            problems=tuple(problems),
+            companions=part_pattern(rf"{re.escape(name)}\.data"),
+        )
+
+
+def to_onnx(tree: WeightTree) -> Runnable:
+    """The whole model of a Keras file in ONNX: images stay channels-last at its ends.
+
+    Raises UnsupportedError for what cannot be exported, the layer and its config named; then
+    nothing was written. CorruptError where the file contradicts itself.
+    """
+    try:
+        exported = export(graph(tree))
+    except UnsupportedError as error:
+        error.path = error.path or tree.path or None
+        raise
+    weights = list(exported.weights.values())
+    made = tree.replace(weights, apart={})
+    return Runnable(made, exported, exported.origins, exported.changes, _notes(tree, exported))
+
+
+def _notes(tree: WeightTree, exported: Exported) -> tuple[str, ...]:
+    used = {name for origin in exported.origins.values() for name in origin.split(", ")}
+    unused = [name for name in tree if name not in used]
+    notes = list(exported.notes)
+    if unused:
+        plural = "s" if len(unused) > 1 else ""
+        notes.append(f"{len(unused)} tensor{plural} that inference does not need ({unused[0]}...)")
+    narrow = {t.dtype for t in tree.values()} - {"float32", "int32", "int64", "uint32", "bool"}
+    if narrow:
+        notes.append(f"{', '.join(sorted(narrow))}: the graph computes in float32")
+    return tuple(notes)
+
+
+def _write(output: Output, exported: Exported, tree: WeightTree, external: bool) -> None:
+    data = DataFile(output.free([f"{output.final.name}.data"])[0])
+    pieces: list[AnyPiece] = [
+        nodes.node(o.op, o.name, o.inputs, o.outputs, o.attributes) for o in exported.operations
+    ]
+    pieces.append(text(2, exported.name))
+    pieces += [initializer(t, data if is_external(t, external) else None) for t in tree.values()]
+    pieces += [_port(11, port) for port in exported.inputs]
+    pieces += [_port(12, port) for port in exported.outputs]
+    data.write(output)
+    head = integer(1, IR) + text(2, "wtools") + text(3, __version__)
+    opsets = Message(8, [text(1, "") + integer(2, OPSET)])
+    with FileWriter(output.main, output.advance) as file:
+        for piece in (head, Message(7, pieces), opsets, _properties(tree)):
+            put(file, piece)
+
+
+def _port(field: int, port: Port) -> Message:
+    """The batch, and every other size that is not known, under a name of its own."""
+    shape: list[int | str] = []
+    for axis, size in enumerate(port.shape):
+        unknown = "batch" if axis == 0 else f"{port.name}_{axis}"
+        shape.append(unknown if size is None else size)
+    return nodes.port(field, port.name, port.dtype, shape)
+
+
+def _properties(tree: WeightTree) -> bytes:
+    """Which Keras wrote the model."""
+    known = tree.architecture if isinstance(tree.architecture, Mapping) else {}
+    notes = {"source": "keras", "keras_version": known.get("version")}
+    return b"".join(
+        entry(14, key, value if isinstance(value, str) else json.dumps(value))
+        for key, value in notes.items()
+        if value
+    )
