@@ -15,7 +15,9 @@ _PARTS: dict[str, str] = {
     **dict.fromkeys(("o", "out", "wo", "oproj", "outproj", "toout", "outlin"), "output"),
     **dict.fromkeys(("output", "proj", "cproj", "attentionoutput", "dense"), "output"),
 }
-_AFFIXES = re.compile(r"(proj|projection|lin|linear|dense|layer)$|^(linear|to|proj|in)(?=[qkv])")
+_AFFIXES = re.compile(
+    r"(proj|projection|lin|linear|dense|layer)$|^(linear|to|proj|in)(?=[qkv]|out)"
+)
 
 
 def attentions(context: Context) -> dict[str, str]:

@@ -72,6 +72,7 @@ class _Node:
     sizes: str = ""  # the same with the tensors' sizes
     kind: str = ""
     family: str = ""
+    holds_blocks: bool = False
 
 
 def blocks(found: LayerMap) -> Block:
@@ -134,15 +135,17 @@ def _find(node: _Node, signatures: dict[str, tuple[str, str]], found: LayerMap) 
             lists.setdefault(pattern_of(child.name), []).append(child)
     for pattern, members in lists.items():
         _mark_list(node, pattern, members, found)
+    below = node.children.values()
+    node.holds_blocks = any(child.kind in UNITS or child.holds_blocks for child in below)
 
 
 def _mark_list(parent: _Node, pattern: str, members: list[_Node], found: LayerMap) -> None:
     """Which elements of a list are blocks, and which are alike."""
     if len(members) < 2:
         return
-    if sum(_holds_blocks(member) for member in members) >= 2:
+    if sum(member.holds_blocks for member in members) >= 2:
         for member in members:
-            member.kind = "stage" if _holds_blocks(member) else member.kind
+            member.kind = "stage" if member.holds_blocks else member.kind
         return
     alike = [
         i
@@ -189,10 +192,6 @@ def pattern_of(name: str) -> str:
     return re.sub(r"\d+[a-z]?(?=\D*$)", "{}", name, count=1)
 
 
-def _holds_blocks(node: _Node) -> bool:
-    return any(child.kind in UNITS or _holds_blocks(child) for child in node.children.values())
-
-
 def _kind_of_block(node: _Node, found: LayerMap) -> str:
     attentions = [layer for layer in node.layers if layer in found.attentions]
     if not attentions:
@@ -217,7 +216,7 @@ def _kind_of_part(node: _Node, found: LayerMap) -> str:
     if not node.path:
         return "model"
     said = words(node.name)
-    if said and said[-1] in ("encoder", "decoder") and _holds_blocks(node):
+    if said and said[-1] in ("encoder", "decoder") and node.holds_blocks:
         return said[-1]
     kernels = [layer for layer in node.layers if layer in found.kernels]
     if len(kernels) > 1 and all(layer in found.in_attentions for layer in kernels):

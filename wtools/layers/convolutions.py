@@ -95,7 +95,7 @@ def _depthwise(group: Group, shape: tuple[int, ...], context: Context) -> float:
     if before is None:
         entries = any(1 < s[1] <= 4 for s in context.kernels)
         return 0.8 if entries and context.made[channels] else 0.05
-    if before.outs == 1:
+    if before.outs <= 1:
         return 0.1
     if channels % before.outs == 0 or before.outs % channels == 0:
         return 0.97

@@ -52,6 +52,8 @@ def _weighted(group: Group, context: Context) -> dict[str, Meaning]:
         return {}
     shape = group.shape(leaf) or ()
     bias = group.shape("bias")
+    if 0 in shape:
+        return {}
     if bias == shape and shape:  # before the matrices: a layer norm may have several axes
         kind, confidence, note = scale_and_shift(group, context)
         return special.by_layout(kind, group.members, confidence, note)

@@ -24,7 +24,7 @@ class LayerMap:
     context: Context
     tree_separator: str
 
-    @property
+    @cached_property
     def flat(self) -> bool:
         """Are most layers called by one name, without a path?"""
         deep = sum(len(group.parts) > 1 for group in self.context.groups)

@@ -10,6 +10,7 @@ from typing import Literal
 from ..tree import Tensor
 from .words import words
 
+_DEEPEST = 32
 Evidence = Literal["config", "graph", "name+shape"]
 
 
@@ -70,8 +71,8 @@ class Group:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """The words of the whole path."""
-        return frozenset(words(self.path))
+        """The words of the path, as far as it is not absurdly deep."""
+        return frozenset(word for part in self.parts[-_DEEPEST:] for word in words(part))
 
     def shape(self, leaf: str) -> tuple[int, ...] | None:
         """The shape of a member, None where there is none."""

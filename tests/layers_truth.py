@@ -49,7 +49,7 @@ def kind_of(module: nn.Module) -> str:
     name = type(module).__name__
     if name == "Conv1D":  # transformers: a linear layer whose weight is (in, out)
         return "dense"
-    if name.endswith("RMSNorm") or name.endswith("T5LayerNorm"):
+    if name.endswith(("RMSNorm", "T5LayerNorm")):
         return "rms_norm"
     if name.endswith(("Experts", "Router")):  # matrices that F.linear multiplies with
         return "dense"
