@@ -110,13 +110,16 @@ def execute(
 def verify(plan: Plan, written: Path, advance: Progress) -> None:
     """Read the output with wtools' own reader; raise OutputError at the first wrong bit."""
     with formats.open(written) as tree:
-        missing = sorted(set(plan.tree) - set(tree))
-        surplus = len(tree) - len(plan.tree)
-        if missing or surplus:
-            raise _unfaithful(plan, f"{missing[:3]} missing" if missing else f"{surplus} too many")
+        draft = plan.draft
+        names = {name: draft.found.get(name, name) if draft else name for name in plan.tree}
+        missing = sorted(set(names.values()) - set(tree))
+        surplus = len(tree) - len(names)
+        if missing:
+            raise _unfaithful(plan, f"{missing[:3]} missing")
+        if surplus and not (draft and draft.partial):
+            raise _unfaithful(plan, f"{surplus} tensors too many")
         for name, wanted in plan.tree.items():
-            found = tree[name]
-            reason = difference(wanted, found)
+            reason = difference(wanted, tree[names[name]])
             if reason:
                 raise _unfaithful(plan, reason, name)
             advance(wanted.nbytes)

@@ -17,18 +17,22 @@ class Draft:
     name: the main file's name (`model.safetensors.index.json` for a set of shards).
     write: writes the files of an Output. It runs once, and only if there are no problems.
     stored: tensor name -> its name in the file, where that is another.
+    found: tensor name -> the name that a reader of the file gives it, where that is another.
     aliases: tensor name -> the name of the tied tensor that is written for it.
     lost: what the tree has and the file will not have, one sentence each.
     problems: why it cannot be written, one sentence each, with a way out.
+    partial: will the file have other tensors, too (those of a template)?
     rivals, companions: see `outputs.staged`.
     """
 
     name: str
     write: Callable[[Output], None]
     stored: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    partial: bool = False
     rivals: tuple[str, ...] = ()
     companions: str = ""
 

@@ -27,6 +27,11 @@ class Match:
         """Name of each new tensor -> its name in the file."""
         return {new.name: old.stored for new, old in self.pairs}
 
+    @property
+    def found(self) -> dict[str, str]:
+        """Name of each new tensor -> its name in the template's tree."""
+        return {new.name: old.name for new, old in self.pairs}
+
 
 def match(
     tree: WeightTree,

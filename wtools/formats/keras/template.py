@@ -36,6 +36,8 @@ def draft_like(tree: WeightTree, name: str, like: str, problems: Sequence[str]) 
         name,
         lambda output: _write(output, tree, like),
         stored=found.stored,
+        found=found.found,
+        partial=True,
         lost=tuple(lost),
         problems=(*problems, *more),
     )
@@ -59,8 +61,9 @@ def _wrong_ending(name: str, template: WeightTree) -> list[str]:
     """Keras goes by the name: the copy must be called what it is."""
     kinds = {".keras archive": ".keras", "weights.h5": ".weights.h5"}
     wanted = kinds.get(template.variant, ".h5")
-    endings = [e for e in (".keras", ".weights.h5", ".h5", ".hdf5") if name.lower().endswith(e)]
-    if wanted in endings or (wanted == ".h5" and endings == [".hdf5"]):
+    known = {".keras": ".keras", ".weights.h5": ".weights.h5", ".h5": ".h5", ".hdf5": ".h5"}
+    endings = [known[ending] for ending in known if name.lower().endswith(ending)]
+    if endings[:1] == [wanted]:
         return []
     return [f"the template is a {wanted} file: give the output that ending"]
 

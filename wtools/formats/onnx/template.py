@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ... import dtypes
 from ...errors import UsageError
@@ -48,6 +49,8 @@ def draft_like(
         name,
         lambda output: _write(output, tree, like, external),
         stored=found.stored,
+        found=found.found,
+        partial=True,
         lost=tuple(lost),
         problems=(*problems, *more),
         companions=companions,
@@ -66,7 +69,19 @@ def _match(tree: WeightTree, template: WeightTree, wanted: bool | None) -> Match
             return ""
         return "sparse, an attribute or in a subgraph"
 
-    return match(tree, template, optional=lambda old: old.dtype in _INTEGERS, fixed=fixed)
+    def optional(old: Tensor) -> bool:
+        """Shapes and axes, and constants of the graph, which other formats do not have."""
+        return old.dtype in _INTEGERS or "held_in" in old.facts
+
+    found = match(tree, template, optional=optional, fixed=fixed)
+    stuck = [old.name for old in template.values() if fixed(old)]
+    if stuck and "external data" in template.variant:
+        problem = (
+            f"the template has external data and {stuck[0]!r}, which may lie there but is sparse "
+            "or in a subgraph: save it with embedded data first"
+        )
+        return replace(found, problems=[*found.problems, problem])
+    return found
 
 
 def _open(like: str) -> WeightTree:
