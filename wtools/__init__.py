@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .analyzers.check import check
     from .analyzers.diff import diff
     from .analyzers.listing import listing as ls
+    from .analyzers.sparsity import sparsity
     from .analyzers.stats import merged, stats
     from .errors import WtoolsError
     from .formats import open
@@ -31,6 +32,7 @@ _HOME = {
     "ls": "analyzers.listing:listing",
     "check": "analyzers.check",
     "diff": "analyzers.diff",
+    "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
     "Tensor": "tree",
@@ -51,6 +53,7 @@ __all__ = [
     "ls",
     "merged",
     "open",
+    "sparsity",
     "stats",
 ]
 

@@ -20,6 +20,7 @@ from .errors import WtoolsError, printable
 COMMANDS: dict[str, tuple[str, str]] = {
     "ls": ("ls", "List the tensors of a model: names, dtypes, shapes, sizes."),
     "stats": ("stats", "Statistics of every tensor in one pass over the data."),
+    "sparsity": ("sparsity", "Zeros and near-zeros: how many, in what structure, from what cause."),
     "check": ("check", "What is wrong with a model, or may be: rules for people and pipelines."),
     "diff": ("diff", "What differs between two models, and by how much."),
     "layers": ("layers", "What each tensor is: layer kind, role, axes, and the blocks."),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import dtypes
 from ..errors import WtoolsError
 from ..tree import BLOCK, Tensor
-from .elements import STEP, part, patterns, raw_bytes, reals
+from .elements import STEP, aligned, part, patterns, raw_bytes, reals
 from .threads import in_order
 
 Array = NDArray[Any]
@@ -161,22 +161,9 @@ def _lock_step(span: _Span) -> Iterator[tuple[Array, Array | None]]:
             other = None if _same(x, y) else dtype.unpack(y, stop - start)
             yield dtype.unpack(x, stop - start), other
         return
-    for x, y in _aligned(part(a, span.start, span.stop), part(b, span.start, span.stop)):
+    for x, y in aligned(part(a, span.start, span.stop), part(b, span.start, span.stop)):
         same = a.dtype == b.dtype and _same(x.view(np.uint8), y.view(np.uint8))
         yield x, None if same else y
-
-
-def _aligned(a: Iterator[Array], b: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
-    """Two streams of the same elements, however each is cut into blocks."""
-    left = right = np.empty(0)
-    while True:
-        left = next(a, left) if not left.size else left
-        right = next(b, right) if not right.size else right
-        here = min(left.size, right.size)
-        if not here:
-            return
-        yield left[:here], right[:here]
-        left, right = left[here:], right[here:]
 
 
 def _same(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> bool:

@@ -15,7 +15,7 @@ from ..tree import Tensor
 from .elements import reals
 
 Array = NDArray[Any]
-_MOST = 1 << 18  # elements of one slab
+MOST = 1 << 18  # elements of one slab
 
 
 def axes_of(tensor: Tensor, meaning: Meaning) -> tuple[tuple[str, ...], ...] | None:
@@ -44,48 +44,58 @@ def channel_axis(tensor: Tensor, meaning: Meaning, separator: str) -> int | None
     return None
 
 
-def slabs(tensor: Tensor, axis: int) -> Iterator[tuple[int, Array]]:
-    """All elements as (first, array): array[:, k] are some of index first + k along `axis`.
+def slabs(
+    tensor: Tensor, shape: tuple[int, int, int], group: int = 1
+) -> Iterator[tuple[int, Array]]:
+    """All elements as (first, array): array[:, k] are some of index first + k of the middle axis.
 
-    Arrays are of shape (outer, indexes, inner), in the tensor's dtype, of at most some 2 MB as
-    float64. Each element comes once; an index may come in several arrays.
+    shape: the tensor's, with axes joined: (outer, indexes, inner). Arrays are of such a shape,
+    in the tensor's dtype, and of at most MOST elements, if `group` indexes are not more. `first`
+    is a multiple of `group`, and so is the number of indexes but at the end of the axis; with a
+    group of 1 even the elements of one index may come in parts. Each element comes once.
     """
-    count, inner = tensor.shape[axis], math.prod(tensor.shape[axis + 1 :])
+    outer, count, inner = shape
+    take = taker(tensor)
     if not tensor.size:
         return
-    if count * inner <= _MOST:
-        for block in _aligned(tensor, count * inner):
-            yield 0, block.reshape(-1, count, inner)
+    if count * inner <= MOST:
+        step = MOST // (count * inner)
+        for start in range(0, outer, step):
+            many = min(step, outer - start)
+            yield 0, take(many * count * inner).reshape(many, count, inner)
         return
-    position = 0
-    for block in _aligned(tensor, inner):
-        runs = block.reshape(-1, min(inner, block.size))
-        first = position // inner % count
-        position += block.size
-        while len(runs):  # the last indexes of one outer place and the first of the next
-            here, runs = runs[: count - first], runs[count - first :]
-            yield first, here[np.newaxis]
-            first = 0
+    many = max(group, MOST // inner // group * group)
+    piece = inner if group > 1 else min(inner, MOST)
+    for _ in range(outer):
+        for first in range(0, count, many):
+            here = min(many, count - first)
+            for start in range(0, inner, piece):
+                part = min(piece, inner - start)
+                yield first, take(here * part).reshape(1, here, part)
 
 
-def _aligned(tensor: Tensor, unit: int) -> Iterator[Array]:
-    """Flat blocks that end where units of that many elements do; a unit that is too long is cut."""
-    most = _MOST // unit * unit or _MOST
-    left = unit  # elements to the end of the unit, where that is too long for one block
-    held: list[Array] = []
-    size = 0
-    for block in tensor.blocks():
-        while block.size:
-            want = most if unit <= _MOST else min(_MOST, left)
-            held.append(block[: want - size])
-            block = block[want - size :]
-            size += held[-1].size
-            if size == want:
-                yield held[0] if len(held) == 1 else np.concatenate(held)
-                left = left - size or unit
-                held, size = [], 0
-    if held:
-        yield held[0] if len(held) == 1 else np.concatenate(held)
+def taker(tensor: Tensor) -> Callable[[int], Array]:
+    """A function that returns the tensor's next elements, as many as it is asked for."""
+    blocks = tensor.blocks()
+    rest = np.empty(0, np.uint8)
+
+    def take(count: int) -> Array:
+        nonlocal rest
+        held = []
+        while count:
+            if not rest.size:
+                rest = next(blocks)
+            held.append(rest[:count])
+            rest = rest[count:]
+            count -= held[-1].size
+        return held[0] if len(held) == 1 else np.concatenate(held)
+
+    return take
+
+
+def around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """`shape` with the axes before and after `axis` joined."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def along(
@@ -96,7 +106,7 @@ def along(
     reduce: of a float64 array (outer, indexes, inner) to one figure an index.
     """
     found = np.full(tensor.shape[axis], start, np.float64)
-    for first, slab in slabs(tensor, axis):
+    for first, slab in slabs(tensor, around(tensor.shape, axis)):
         figures = reduce(reals(slab.reshape(-1), tensor.dtype).reshape(slab.shape))
         here = found[first : first + slab.shape[1]]
         join(here, figures, out=here)

@@ -74,3 +74,16 @@ def _cut(blocks: Iterator[Array], start: int, stop: int) -> Iterator[Array]:
         position += block.size
         if position >= stop:
             return
+
+
+def aligned(a: Iterator[Array], b: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
+    """Two streams of the same elements, however each is cut into blocks."""
+    left = right = np.empty(0)
+    while True:
+        left = next(a, left) if not left.size else left
+        right = next(b, right) if not right.size else right
+        here = min(left.size, right.size)
+        if not here:
+            return
+        yield left[:here], right[:here]
+        left, right = left[here:], right[here:]

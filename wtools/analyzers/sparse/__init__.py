@@ -1,0 +1,1 @@
+"""What zeros there are in weights, and what they are structured by."""

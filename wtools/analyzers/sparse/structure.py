@@ -1,0 +1,211 @@
+"""What the zeros of one weight are structured by, from one pass over it in slabs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...tree import Tensor
+from ..channels import slabs
+from ..elements import reals
+from .views import View
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+BLOCKS = ((1, 4), (4, 1), (1, 16), (16, 1), (4, 4), (8, 8), (16, 16))  # outputs x inputs
+GROUPS = (4, 8, 16)
+_ALIGN = 16  # of the slabs, so that neither blocks nor groups are cut
+_TOO_WIDE = 1 << 26  # elements of 16 indexes above which a weight is not looked at
+ROWS, COLUMNS = 512, 8192  # outputs and inputs kept to estimate what a permutation gains
+_ROUNDS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """outputs, inputs: not-zero elements of each unit; *_max: its largest magnitude.
+
+    groups: M -> how many groups of M consecutive inputs (of one output, at one place) have
+    0, 1, ... M elements that are not zero; a last group of fewer than M counts as one.
+    blocks: (outputs, inputs) of a block -> (all blocks, those of zeros only); a block that the
+    edge cuts counts as one. sample: not zero? for some outputs against inputs, at one place.
+    """
+
+    count: int
+    zeros: int
+    outputs: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+    output_max: Array
+    input_max: Array
+    groups: Mapping[int, NDArray[np.int64]]
+    blocks: Mapping[tuple[int, int], tuple[int, int]]
+    sample: Mask
+
+    @property
+    def dead_outputs(self) -> int:
+        """Units none of whose weights is other than zero."""
+        return int(np.count_nonzero(self.outputs == 0))
+
+    @property
+    def dead_inputs(self) -> int:
+        return int(np.count_nonzero(self.inputs == 0))
+
+    def satisfied(self, n: int, m: int) -> float | None:
+        """The fraction of groups of m inputs with at most n elements that are not zero."""
+        counts = self.groups.get(m)
+        return None if counts is None else float(counts[: n + 1].sum() / counts.sum())
+
+    @property
+    def pattern(self) -> tuple[int, int] | None:
+        """The sparsest (n, m) that all groups keep to and that accounts for the zeros: there are
+        hardly more of them than it asks for. The shorter m of equal ones."""
+        most = [(int(np.flatnonzero(counts)[-1]), m) for m, counts in self.groups.items()]
+        kept = [(n, m) for n, m in most if 0 < n < m and self.zeros < (1.1 - n / m) * self.count]
+        return min(kept, key=lambda pair: (pair[0] / pair[1], pair[1]), default=None)
+
+    @property
+    def block(self) -> tuple[int, int] | None:
+        """The largest block that at least 90 % of the zeros come in."""
+        fits = [
+            size
+            for size, (_, empty) in self.blocks.items()
+            if self.zeros and empty * size[0] * size[1] >= 0.9 * self.zeros
+        ]
+        return max(fits, key=lambda size: size[0] * size[1], default=None)
+
+
+def structure(tensor: Tensor, view: View, threshold: float = 0.0) -> Structure | None:
+    """The structure of the elements whose magnitude is not above `threshold`.
+
+    None where sixteen rows of the weight are too long for bounded memory. Raises what reading
+    the tensor raises.
+    """
+    before, x, between, y, after = view.shape
+    row = between * y * after
+    if row * _ALIGN > _TOO_WIDE:
+        return None
+    counter = _Counter(view)
+    for first, slab in slabs(tensor, (before, x, row), _ALIGN):
+        values = reals(slab.reshape(-1), tensor.dtype)
+        values = values.reshape(*slab.shape[:2], between, y, after)
+        counter.add(first, values, threshold)
+    return counter.result(tensor.size)
+
+
+class _Counter:
+    """The running counts of one weight."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        x, y = view.shape[1], view.shape[3]
+        self.counts = np.zeros(x, np.int64), np.zeros(y, np.int64)
+        self.largest = np.zeros(x), np.zeros(y)
+        sizes = [m for m in GROUPS if view.reduced and m <= view.inputs]
+        self.groups = {m: np.zeros(m + 1, np.int64) for m in sizes}
+        tiled = view.reduced and min(view.inputs, view.outputs) >= GROUPS[0]
+        self.blocks = {size: (0, 0) for size in BLOCKS if tiled}
+        self.sample: list[Mask] = []
+        self.sampled = 0
+
+    def add(self, first: int, values: Array, threshold: float) -> None:
+        """`values`: float64 (or complex128), (before, some of X from `first`, ...)."""
+        magnitude = np.abs(values)
+        mask = ~(magnitude <= threshold)
+        here = slice(first, first + values.shape[1])
+        self.counts[0][here] += mask.sum(axis=(0, 2, 3, 4))
+        self.counts[1][:] += mask.sum(axis=(0, 1, 2, 4))
+        for largest, axes in (
+            (self.largest[0][here], (0, 2, 3, 4)),
+            (self.largest[1], (0, 1, 2, 4)),
+        ):
+            np.fmax(largest, magnitude.max(axis=axes), out=largest)
+        inputs_axis = 3 if self.view.outputs_first else 1
+        for m, counts in self.groups.items():
+            counts += np.bincount(grouped(mask, inputs_axis, m).reshape(-1), minlength=m + 1)
+        places = mask.transpose(0, 2, 4, 1, 3).reshape(-1, mask.shape[1], mask.shape[3])
+        if not self.view.outputs_first:
+            places = places.transpose(0, 2, 1)
+        for size, (tiles, empty) in _tiles(places) if self.blocks else ():
+            self.blocks[size] = self.blocks[size][0] + tiles, self.blocks[size][1] + empty
+        self._keep(places[0])
+
+    def _keep(self, place: Mask) -> None:
+        """Some outputs of the first place, as far as they have come."""
+        along = 0 if self.view.outputs_first else 1
+        whole = self.view.shape[1]
+        wanted = min(whole, ROWS) if self.view.outputs_first else min(whole, COLUMNS)
+        if self.sampled < wanted and self.groups:
+            part = place[:ROWS, :COLUMNS]
+            part = part[: wanted - self.sampled] if along == 0 else part[:, : wanted - self.sampled]
+            self.sample.append(part.copy())
+            self.sampled += part.shape[along]
+
+    def result(self, count: int) -> Structure:
+        x, y = self.counts
+        first = self.view.outputs_first
+        along = 0 if first else 1
+        empty = np.zeros((0, 0), np.bool_)
+        return Structure(
+            count=count,
+            zeros=count - int(x.sum()),
+            outputs=x if first else y,
+            inputs=y if first else x,
+            output_max=self.largest[0 if first else 1],
+            input_max=self.largest[1 if first else 0],
+            groups=self.groups,
+            blocks=self.blocks,
+            sample=np.concatenate(self.sample, axis=along) if self.sample else empty,
+        )
+
+
+def grouped(mask: Mask, axis: int, m: int) -> NDArray[np.intp]:
+    """How many are true in each group of m along `axis`; the last may have fewer than m."""
+    starts = np.arange(0, mask.shape[axis], m)
+    counts: NDArray[np.intp] = np.add.reduceat(mask, starts, axis=axis, dtype=np.intp)
+    return counts
+
+
+def _tiles(places: Mask) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """For each size of BLOCKS (all blocks, empty ones) of masks (place, output, input)."""
+    found = {(1, 1): places}
+    for size, smaller in (
+        *(((1, 4), (1, 1)), ((1, 16), (1, 4)), ((4, 1), (1, 1)), ((16, 1), (4, 1))),
+        *(((4, 4), (1, 4)), ((8, 8), (4, 4)), ((16, 16), (8, 8))),
+    ):
+        pooled = found[smaller]
+        for axis, whole, part in ((1, size[0], smaller[0]), (2, size[1], smaller[1])):
+            starts = np.arange(0, pooled.shape[axis], whole // part)
+            pooled = np.logical_or.reduceat(pooled, starts, axis=axis)
+        found[size] = pooled
+    return [(s, (found[s].size, found[s].size - int(found[s].sum()))) for s in BLOCKS]
+
+
+def permuted(sample: Mask, n: int = 2, m: int = 4) -> tuple[float, float]:
+    """The fraction of groups of m inputs with at most n not zero: as stored, and by a permutation
+    of the inputs that dense ones are spread by and swaps improve (a lower bound of the best)."""
+    whole = sample[:, : sample.shape[1] // m * m]
+    if not whole.size:
+        return 0.0, 0.0
+    order = np.argsort(-whole.sum(axis=0), kind="stable").reshape(m, -1)
+    order[1::2] = order[1::2, ::-1]  # the densest with the least dense
+    groups = order.T.copy()
+    rng = np.random.default_rng(0)
+    counts = whole[:, groups].sum(axis=2)
+    for _ in range(_ROUNDS):
+        pairs = rng.permutation(len(groups))
+        pairs = pairs[: len(pairs) // 2 * 2].reshape(2, -1)
+        places = rng.integers(0, m, pairs.shape)
+        one, other = groups[pairs[0], places[0]], groups[pairs[1], places[1]]
+        change = whole[:, other].astype(np.int8) - whole[:, one]
+        left, right = counts[:, pairs[0]] + change, counts[:, pairs[1]] - change
+        gain = (left <= n).sum(0) + (right <= n).sum(0)
+        gain -= (counts[:, pairs[0]] <= n).sum(0) + (counts[:, pairs[1]] <= n).sum(0)
+        kept = gain > 0
+        groups[pairs[0][kept], places[0][kept]] = other[kept]
+        groups[pairs[1][kept], places[1][kept]] = one[kept]
+        counts[:, pairs[0][kept]], counts[:, pairs[1][kept]] = left[:, kept], right[:, kept]
+    return float((grouped(whole, 1, m) <= n).mean()), float((counts <= n).mean())
