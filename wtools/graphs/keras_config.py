@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import CorruptError, UnsafeError, UnsupportedError, WtoolsError
 from ..tree import Tensor, WeightTree
 from . import keras_calls as written
-from .ir import Graph, Layer, Node, Ref
+from .ir import Graph, Layer, Node, Ref, refs
 from .keras_calls import Arguments, Name
 
 MAX_NODES = 50_000
@@ -56,14 +56,21 @@ class _Weights:
             self.by_name[path.rpartition("/")[2]].append(path)
 
     def of(self, path: str) -> Mapping[str, Tensor]:
-        """Those of the layer; where its path has none, of the only layer of its name: a layer
-        that two models share is saved in one of them.
+        """Those of the layer. Where its path has none: what a layer around it has under its name,
+        else what the only layer of that name has (two models share it, one of them is saved).
         """
-        found = self.by_layer.get(path)
-        if found is None:
-            others = self.by_name.get(path.rpartition("/")[2], [])
-            found = self.by_layer[others[0]] if len(others) == 1 else {}
-        return found
+        if path in self.by_layer:
+            return self.by_layer[path]
+        parts = path.split("/")
+        for i in range(len(parts) - 1, 0, -1):
+            around = self.by_layer.get("/".join(parts[:i]), {})
+            for j in range(i, len(parts)):
+                prefix = "/".join(parts[j:]) + "/"
+                found = {r[len(prefix) :]: t for r, t in around.items() if r.startswith(prefix)}
+                if found:
+                    return found
+        others = self.by_name.get(parts[-1], [])
+        return self.by_layer[others[0]] if len(others) == 1 else {}
 
 
 class _Reading:
@@ -176,15 +183,38 @@ class _Reading:
     ) -> Any:
         """One call of a layer or of a model."""
         if is_model(config):
-            if len(arguments.args) != 1:
+            if len(arguments.args) != 1 or next(refs(arguments.kwargs), None):
                 raise UnsupportedError(f"{kind} {path!r} is called with several arguments")
             return self.model(config, path, arguments.args[0], kind)
+        if kind == "TimeDistributed":
+            return self.time_distributed(config, path, arguments)
         if path not in self.layers:
             module = entry.get("module") if isinstance(entry, Mapping) else ""
             self.layers[path] = Layer(
                 path, kind, config, self.weights.of(path), module if isinstance(module, str) else ""
             )
         return self.call(self.layers[path], arguments)
+
+    def time_distributed(self, config: Any, path: str, arguments: Arguments) -> Ref:
+        """The wrapped layer, or model, between two nodes that fold time into the batch."""
+        wrapped = config.get("layer") if isinstance(config, Mapping) else None
+        kind, inner, name = _entry(wrapped, f"what {path!r} wraps")
+        series = arguments.args[0]
+        fold = Layer(path, "TimeDistributed.fold", config)
+        each: Any = self.call(fold, Arguments((series,), {}))
+        weights = self.weights.of(path)
+        if is_model(inner):
+            each = self.model(inner, _join(path, name), each, kind)
+        else:
+            roles = {role.removeprefix(f"{name}/"): tensor for role, tensor in weights.items()}
+            if path not in self.layers:
+                self.layers[path] = Layer(path, kind, inner, roles)
+            each = self.call(self.layers[path], Arguments((each,), {}))
+        if not isinstance(each, Ref):
+            raise UnsupportedError(f"TimeDistributed {path!r} of a model with several outputs")
+        return self.call(
+            Layer(path, "TimeDistributed.unfold", config), Arguments((each, series), {})
+        )
 
     def call(self, layer: Layer, arguments: Arguments) -> Ref:
         if len(self.nodes) >= MAX_NODES:

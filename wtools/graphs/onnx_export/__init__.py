@@ -15,13 +15,17 @@ from .call import LAYERS, MASKING, OPERATIONS, Call
 
 FAMILIES = (
     "activations",
+    "attention",
     "convolutions",
     "dense",
+    "embedding",
     "merging",
     "normalization",
     "operations",
     "pooling",
+    "recurrent",
     "shapes",
+    "wrappers",
 )
 
 
@@ -93,6 +97,7 @@ def _called(
 ) -> tuple[Value, ...]:
     layer = node.layer
     args, kwargs = _given(node.args, values), _given(dict(node.kwargs), values)
+    args, kwargs = _masked(args, kwargs)
     call = Call(builder, layer, args, kwargs, version)
     table = OPERATIONS if is_operation(layer) else LAYERS
     function = table.get(layer.kind)
@@ -120,6 +125,15 @@ def _called(
     if layer.kind in MASKING and isinstance(made, Value):
         return (replace(made, mask=_mask(args)),)
     return results
+
+
+def _masked(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A mask that a layer is called with, put on the tensor that it is the mask of."""
+    mask, x = kwargs.get("mask"), args[0] if args else None
+    if isinstance(mask, Value) and isinstance(x, Value) and mask.rank == 2 and x.rank > 2:
+        left = {key: value for key, value in kwargs.items() if key != "mask"}
+        return (replace(x, mask=mask), *args[1:]), left
+    return args, kwargs
 
 
 def is_operation(layer: Layer) -> bool:

@@ -113,6 +113,45 @@ def comparison(call: Call) -> Value:
     return replace(like, name=call.b.node(_COMPARISONS[call.layer.kind], *names), dtype="bool")
 
 
+@operation("NotEqual")
+def not_equal(call: Call) -> Value:
+    names, like = operands(call, _LEFT, _RIGHT)
+    return replace(like, name=call.b.node("Not", call.b.node("Equal", *names)), dtype="bool")
+
+
+_LOGICAL = {"LogicalAnd": "And", "LogicalOr": "Or", "LogicalXor": "Xor"}
+
+
+@operation(*_LOGICAL)
+def logical(call: Call) -> Value:
+    names, like = operands(call, _LEFT, _RIGHT)
+    if any(v.dtype != "bool" for v in (call.argument(0, "x1"), call.argument(1, "x2"))):
+        raise call.unsupported("operands that are not booleans")
+    return replace(like, name=call.b.node(_LOGICAL[call.layer.kind], *names))
+
+
+@operation("LogicalNot")
+def logical_not(call: Call) -> Value:
+    x = tensor(call)
+    if x.dtype != "bool":
+        raise call.unsupported("an operand that is not boolean")
+    return call.b.unary("Not", x)
+
+
+@operation("Any", "All")
+def any_all(call: Call) -> Value:
+    """The maximum, or the minimum, of zeros and ones."""
+    b, x = call.b, call.b.last(tensor(call))
+    if x.dtype != "bool":
+        raise call.unsupported("an operand that is not boolean")
+    axes = axes_of(call, x, given(call, 1, "axis"))
+    keep = bool(given(call, 2, "keepdims", default=False))
+    op = "ReduceMax" if call.layer.kind == "Any" else "ReduceMin"
+    number = b.node(op, b.node("Cast", x.name, to=1), b.constant(axes), keepdims=int(keep))
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes)
+    return Value(b.node("Cast", number, to=9), shape, "bool")
+
+
 @operation("Where")
 def where(call: Call) -> Value:
     condition = tensor(call, 0, "condition")
@@ -427,6 +466,9 @@ _TENSORFLOW = {
     "split": "Split", "tile": "Tile", "pad": "Pad", "identity": "Identity",
     "__operators__.getitem": "GetItem", "linalg.matmul": "Matmul", "keras.backend.relu": "ReLU",
     "stop_gradient": "StopGradient", "math.greater": "Greater", "where": "Where",
+    "math.not_equal": "NotEqual", "math.equal": "Equal", "math.less": "Less",
+    "math.logical_and": "LogicalAnd", "math.logical_or": "LogicalOr",
+    "math.logical_not": "LogicalNot", "math.reduce_any": "Any", "math.reduce_all": "All",
 }  # fmt: skip
 
 
