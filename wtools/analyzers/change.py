@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from .. import dtypes
 from ..errors import WtoolsError
-from ..tree import BLOCK, Tensor
+from ..tree import BLOCK, Tensor, tie_key
+from .casts import Casts, casts
 from .elements import STEP, aligned, part, patterns, raw_bytes, reals
 from .threads import in_order
 
@@ -32,7 +33,8 @@ class Change:
     dtypes differ). nonfinite: those that became NaN or infinite, ceased to be, or are another
     such value. The sums are over elements finite on both sides: aa, bb, ab, dd of a*a, b*b, a*b
     and (b-a)**2 (of complex elements: of squared magnitudes). forward, backward: does A cast to
-    B's dtype give B, and B cast to A's give A?
+    B's dtype give B, and B cast to A's give A? casts: how the two fit the grids of narrower
+    dtypes, where that was asked for.
     """
 
     count: int = 0
@@ -46,6 +48,7 @@ class Change:
     dd: float = 0.0
     forward: bool = True
     backward: bool = True
+    casts: Casts = field(default_factory=Casts)
 
     def __add__(self, other: Change) -> Change:
         values: dict[str, Any] = {
@@ -88,19 +91,51 @@ class _Span:
     b: Tensor
     start: int
     stop: int
+    casts: bool = False
+
+
+Pair = tuple[Tensor, Tensor]
+Measured = tuple[Tensor, Tensor, Change | WtoolsError]
+
+
+def measured(
+    matched: Sequence[Pair],
+    *,
+    casts: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Measured]:
+    """Each pair with its change; pairs that are tied to an earlier pair are not read again."""
+    keys = [(tie_key(x), tie_key(y)) for x, y in matched]
+    distinct = dict(zip(reversed(keys), reversed(matched), strict=True))
+    work = [(x, y, comparable(x, y)) for x, y in distinct.values()]
+    results = changes(work, casts=casts, threads=threads, progress=progress)
+    found = dict(zip(distinct, results, strict=True))
+    return ((x, y, found[key]) for key, (x, y) in zip(keys, matched, strict=True))
+
+
+def comparable(x: Tensor, y: Tensor) -> int:
+    """How many leading elements of both are the same places: all, or those of the common rows."""
+    if x.size == y.size or (x.shape and y.shape and x.shape[1:] == y.shape[1:]):
+        return min(x.size, y.size)
+    return 0
 
 
 def changes(
     pairs: Sequence[tuple[Tensor, Tensor, int]],
     *,
+    casts: bool = False,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Change | WtoolsError]:
     """For each (a, b, count) how their first `count` elements differ, or why that is unknown.
 
-    progress: called now and then with the number of bytes of A read since.
+    casts: also measure `Change.casts`. progress: called now and then with the number of bytes of A
+    read since.
     """
-    spans = (span for i, (a, b, count) in enumerate(pairs) for span in _spans(i, a, b, count))
+    spans = (
+        span for i, (a, b, count) in enumerate(pairs) for span in _spans(i, a, b, count, casts)
+    )
     results = in_order(_compared, spans, threads)
     for _, group in groupby(results, key=lambda result: result[0].pair):
         parts = []
@@ -111,10 +146,10 @@ def changes(
         yield _whole(parts)
 
 
-def _spans(pair: int, a: Tensor, b: Tensor, count: int) -> Iterator[_Span]:
+def _spans(pair: int, a: Tensor, b: Tensor, count: int, casts: bool) -> Iterator[_Span]:
     step = _SPAN if a.raw is not None and b.raw is not None else max(1, count)
     for start in range(0, max(1, count), step):
-        yield _Span(pair, a, b, start, min(start + step, count))
+        yield _Span(pair, a, b, start, min(start + step, count), casts)
 
 
 def _whole(parts: Sequence[tuple[_Span, Change | WtoolsError | None]]) -> Change | WtoolsError:
@@ -127,7 +162,7 @@ def _whole(parts: Sequence[tuple[_Span, Change | WtoolsError | None]]) -> Change
         if result is not None:
             whole += result
         elif differ:
-            whole += _equal_part(span, span.stop - span.start)
+            whole += _equal_part(span, span.stop - span.start, whole.casts)
         else:
             whole += Change(count=span.stop - span.start)
     return whole
@@ -142,9 +177,10 @@ def _compared(span: _Span) -> tuple[_Span, Change | WtoolsError | None]:
             if y is None and whole is None:
                 equal += x.size
                 continue
-            change = _unchanged(x, span.a.dtype) if y is None else _change(x, y, span)
-            whole = (whole or Change()) + change
-        return span, None if whole is None else whole + _equal_part(span, equal)
+            whole = whole or Change()
+            known = whole.casts
+            whole += _unchanged(x, span, known) if y is None else _change(x, y, span, known)
+        return span, None if whole is None else whole + _equal_part(span, equal, whole.casts)
     except WtoolsError as error:
         return span, error
 
@@ -173,37 +209,44 @@ def _same(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> bool:
     )
 
 
-def _equal_part(span: _Span, count: int) -> Change:
+def _equal_part(span: _Span, count: int, known: Casts) -> Change:
     """The figures of the first `count` elements of a span, which are the same on both sides."""
     whole = Change()
     for block in part(span.a, span.start, span.start + count):
-        whole += _unchanged(block, span.a.dtype)
+        whole += _unchanged(block, span, known + whole.casts)
     return whole
 
 
-def _unchanged(block: Array, dtype: str) -> Change:
+def _unchanged(block: Array, span: _Span, known: Casts) -> Change:
     square = 0.0
+    fits, dtype = Casts(), span.a.dtype
     for start in range(0, block.size, STEP):
         x = reals(block[start : start + STEP], dtype)
         here = _dot(x, x)
         square += here if math.isfinite(here) else _dot(*[x[np.isfinite(x)]] * 2)
-    return Change(count=block.size, aa=square, bb=square, ab=square)
+        if span.casts:
+            fits += casts(x, x, dtype, dtype, known + fits)
+    return Change(count=block.size, aa=square, bb=square, ab=square, casts=fits)
 
 
-def _change(x: Array, y: Array, span: _Span) -> Change:
+def _change(x: Array, y: Array, span: _Span, known: Casts) -> Change:
     a, b = span.a.dtype, span.b.dtype
+    fits = Casts()
     sums = [0.0] * 7
     most = 0.0
     with np.errstate(all="ignore"):
         for start in range(0, x.size, STEP):
             p, q = x[start : start + STEP], y[start : start + STEP]
-            farthest, *figures = _measured(p, q, reals(p, a), reals(q, b), a == b)
+            v, w = reals(p, a), reals(q, b)
+            farthest, *figures = _measured(p, q, v, w, a == b)
+            if span.casts:
+                fits += casts(v, w, a, b, known + fits)
             most = max(most, farthest)
             sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
         changed, nonfinite, flips = map(int, sums[:3])
-        casts = (True, True) if a == b else (_gives(x, a, y), _gives(y, b, x))
+        given = (True, True) if a == b else (_gives(x, a, y), _gives(y, b, x))
     aa, bb, ab, dd = sums[3:]
-    return Change(x.size, changed, nonfinite, flips, most, aa, bb, ab, dd, *casts)
+    return Change(x.size, changed, nonfinite, flips, most, aa, bb, ab, dd, *given, fits)
 
 
 def _measured(p: Array, q: Array, x: Array, y: Array, same_dtype: bool) -> tuple[float, ...]:

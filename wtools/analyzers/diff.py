@@ -15,8 +15,8 @@ from typing import Any
 from ..errors import WtoolsError
 from ..layers import layer_path
 from ..report import Report, column
-from ..tree import Tensor, WeightTree, tie_key
-from .change import Change, changes
+from ..tree import Tensor, WeightTree
+from .change import Change, measured
 from .listing import heading, tree_notes
 from .matching import Pairs, pairs, renamed
 from .stats import few
@@ -90,7 +90,7 @@ def diff(
     found = pairs(a, b)
     moved = renamed(found.only_a, found.only_b, threads=threads)
     gone, come = {t.name for t, _ in moved}, {t.name for _, t in moved}
-    compared = list(_measured(found.matched, threads, progress))
+    compared = list(measured(found.matched, threads=threads, progress=progress))
     rows = [_row(a, x, y, change, tolerance) for x, y, change in compared]
     rows += [_row(a, x, y, None, tolerance, "renamed") for x, y in moved]
     rows += [
@@ -109,27 +109,6 @@ def diff(
         format=a.format,
         failures=failures,
     )
-
-
-def _measured(
-    matched: Sequence[tuple[Tensor, Tensor]],
-    threads: int | None,
-    progress: Callable[[int], None] | None,
-) -> Iterator[tuple[Tensor, Tensor, Change | WtoolsError]]:
-    """Each pair with its change; pairs that are tied to an earlier pair are not read again."""
-    keys = [(tie_key(x), tie_key(y)) for x, y in matched]
-    distinct = dict(zip(reversed(keys), reversed(matched), strict=True))
-    work = [(x, y, _comparable(x, y)) for x, y in distinct.values()]
-    results = changes(work, threads=threads, progress=progress)
-    found = dict(zip(distinct, results, strict=True))
-    return ((x, y, found[key]) for key, (x, y) in zip(keys, matched, strict=True))
-
-
-def _comparable(x: Tensor, y: Tensor) -> int:
-    """How many leading elements of both are the same places: all, or those of the common rows."""
-    if x.size == y.size or (x.shape and y.shape and x.shape[1:] == y.shape[1:]):
-        return min(x.size, y.size)
-    return 0
 
 
 def _status(x: Tensor, y: Tensor, change: Change | WtoolsError | None, tolerance: float) -> str:
