@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,6 @@ class Data(Protocol):
         """The elements in C order as flat arrays of at most `nbytes` bytes each."""
 
 
-@runtime_checkable
 class Raw(Protocol):
     """Data whose bytes lie plainly in a file, so that threads may read any part of them."""
 
@@ -210,7 +209,8 @@ class Tensor:
     def raw(self) -> Raw | None:
         """The tensor's plain bytes in its file (C order, little-endian, packed), if they lie so."""
         data = self.data
-        return data if isinstance(data, Raw) and not data.swapped else None
+        # not isinstance: checking a Protocol takes longer than reading a small tensor
+        return cast(Raw, data) if hasattr(data, "readinto") and not data.swapped else None
 
     def read(self, *, copy: bool = False) -> Array:
         """All elements in this shape and dtype, native byte order.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..layers import layer_path
+from ..layers.grouping import layer_path
 from ..report import Report, column
 from ..tree import Tensor, WeightTree, tie_key
 

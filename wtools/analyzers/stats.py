@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from .. import dtypes
 from ..errors import UsageError, WtoolsError
-from ..layers import layer_path
+from ..layers.grouping import layer_path
 from ..report import Report, column
 from ..sketch import Sketch
 from ..sketch.runner import sketches
@@ -278,7 +278,7 @@ def _figures(sketch: Sketch) -> dict[str, Any]:
 def _quantiles(sketch: Sketch) -> dict[str, Any]:
     if sketch.histogram is None or not sketch.finite:
         return dict.fromkeys(QUANTILES)
-    return {name: sketch.quantile(q) for name, q in QUANTILES.items()}
+    return dict(zip(QUANTILES, sketch.quantiles(*QUANTILES.values()), strict=True))
 
 
 def _summary(pairs: Sequence[tuple[Tensor, Sketch]]) -> dict[str, Any]:

@@ -30,7 +30,6 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -86,19 +85,31 @@ class Writer(Protocol):
     ) -> Draft: ...
 
 
-@cache
 def formats() -> tuple[Format, ...]:
     """All formats: the built-in ones, then those of other packages."""
-    modules = [import_module(f".{name}", __name__) for name in BUILTIN]
-    modules += [point.load() for point in entry_points(group="wtools.formats")]
-    return tuple(cast(Format, module) for module in modules)
+    return builtin() + foreign()
+
+
+@cache
+def builtin() -> tuple[Format, ...]:
+    """The formats of this package."""
+    return tuple(cast(Format, import_module(f".{name}", __name__)) for name in BUILTIN)
+
+
+@cache
+def foreign() -> tuple[Format, ...]:
+    """The formats of other packages. Looking for them takes longer than opening a small file."""
+    from importlib.metadata import entry_points
+
+    return tuple(cast(Format, point.load()) for point in entry_points(group="wtools.formats"))
 
 
 def named(name: str) -> Format:
     """The format of that NAME. Raises UsageError."""
-    for format in formats():
-        if name == format.NAME:
-            return format
+    for known_formats in (builtin, foreign):
+        for format in known_formats():
+            if name == format.NAME:
+                return format
     known = ", ".join(format.NAME for format in formats())
     raise UsageError(f"no format named {name!r}", advice=f"Known: {known}")
 
@@ -113,18 +124,19 @@ def writer(name: str) -> Writer | None:
 
 
 def detect(source: Source) -> Format:
-    """The one format whose `sniff` claims the file.
+    """The one format whose `sniff` claims the file; other packages' are asked where none here does.
 
     Raises FormatError when none does or more than one, saying what was seen.
     """
-    claims = [format for format in formats() if format.sniff(source)]
+    claims = [format for format in builtin() if format.sniff(source)]
+    claims = claims or [format for format in foreign() if format.sniff(source)]
     if len(claims) == 1:
         return claims[0]
     if claims:
         names = " and ".join(format.NAME for format in claims)
         raise FormatError(f"looks like {names} at once", path=source.path, advice="Use --format.")
     raise FormatError(
-        f"is {what_it_is(source)}, not a weights file",
+        f"is {what_it_is(source)}",
         path=source.path,
         advice=f"wtools reads {', '.join(format.NAME for format in formats())}.",
     )

@@ -11,13 +11,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CorruptError, FormatError, MissingError, UnsafeError
 from ..files import Source
 from ..tree import Tensor, WeightTree
-from .shard_index import Index
 from .strict_json import shown
+
+if TYPE_CHECKING:
+    from .shard_index import Index
 
 NAME = "sharded"
 TITLE = "sharded checkpoints (.index.json and .weights.json, with the shards beside it)"
@@ -65,6 +67,8 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
     Raises MissingError (shards), CorruptError (an index or a shard, tensors that are not where
     the index says), UnsafeError (shards outside the folder).
     """
+    from .shard_index import Index
+
     index = Index(source)
     source.close()
     folder = os.path.dirname(source.path)

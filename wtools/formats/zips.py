@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -109,6 +108,8 @@ class Zip(Mapping[str, Member]):
         member = self[name]
         if member.stored:
             return cast(BinaryIO, Window(self.source, self.offset(name), member.nbytes))
+        import tempfile  # which loads half a dozen modules that opening has no use for
+
         spool = tempfile.TemporaryFile()  # noqa: SIM115
         for block in self.blocks(name):
             spool.write(block)

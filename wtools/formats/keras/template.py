@@ -21,7 +21,7 @@ from .. import zips
 from ..drafts import Draft
 from ..templates import Match, copy_patched, match, patches
 from ..zip_writer import ZipWriter
-from . import WEIGHTS, unpacked
+from .reader import WEIGHTS, unpacked
 
 
 def draft_like(tree: WeightTree, name: str, like: str, problems: Sequence[str]) -> Draft:

@@ -18,6 +18,7 @@ from . import constructors, dtypes
 from .pickle_machine import Machine
 from .places import Deflated, InFile, Place
 from .reader import Reader
+from .recognize import folder_of
 from .values import Global, Object, Refused, StorageValue
 
 _MOST_PICKLE = 64 << 20  # bytes of a deflated pickle, which has to be inflated into memory
@@ -92,13 +93,6 @@ class Archive:
         if member.stored:
             return InFile(self.source, self.zip.offset(name), member.nbytes, self.swapped)
         return Deflated(self.zip, name, self.swapped)
-
-
-def folder_of(archive: zips.Zip) -> str | None:
-    """The one folder that holds `data.pkl` beside `version` or storages, as "name/"."""
-    folders = [name[: -len("data.pkl")] for name in archive if name.endswith("data.pkl")]
-    folders = [folder for folder in folders if folder.endswith("/") and folder.count("/") == 1]
-    return folders[0] if len(folders) == 1 else None
 
 
 def storage_value(

@@ -12,9 +12,10 @@ from ...tree import Tensor, WeightTree
 from .. import carried, zips
 from . import constructors, metadata, roots
 from .archive import Archive
-from .legacy import Legacy, is_legacy
+from .legacy import Legacy
 from .pickle_machine import Machine
 from .reader import Reader
+from .recognize import is_legacy
 from .structure import Entry, Structure, layer_of
 from .tensors import Builder
 from .torchscript import Script

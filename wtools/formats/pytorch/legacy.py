@@ -7,7 +7,6 @@ the number of elements, and the elements, always little-endian.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,28 +17,8 @@ from .archive import storage_value
 from .pickle_machine import Machine
 from .places import InFile, InMemory, Place
 from .reader import Reader
+from .recognize import MAGIC
 from .values import StorageValue
-
-MAGIC = 0x1950A86A20F9469CFC6C
-_MAGIC = MAGIC.to_bytes(10, "little")
-# A plain pickle: the protocol and a first opcode, or what protocols 0 and 1 begin with: a name
-# that is looked up, a dict, a list, a tuple, each with an opcode that may follow.
-_PICKLE = re.compile(
-    rb"\x80[\x02-\x05](?:\x95.{8})?[\x80-\x94(\])}cCBGIJKLMNSTUVX]"
-    rb"|\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|[q)(.RN]|[SV]['\"\w]|[IL]\d)"
-    rb"|\([dl]p\d+\n|\(I-?\d+\n|\(S'[^\n]*'\n|\(V[^\n]*\np\d+\n|[}\]]q\x00",
-    re.DOTALL,
-)
-
-
-def sniff(head: bytes) -> bool:
-    """Does a file that begins with these bytes look like a pickle?"""
-    return _PICKLE.match(head) is not None
-
-
-def is_legacy(head: bytes) -> bool:
-    """Does it begin with torch's magic number, pickled (by protocol 2 to 5, or in text)?"""
-    return _MAGIC in head[:32] or head.startswith(f"L{MAGIC}L\n".encode())
 
 
 class Legacy:

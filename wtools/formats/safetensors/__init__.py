@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from ...files import Source
 from ...tree import WeightTree
-from .header import MAX_HEADER
 
 NAME = "safetensors"
 TITLE = "safetensors files (.safetensors)"
 EXTENSIONS = (".safetensors",)
+
+MAX_HEADER = 100_000_000  # bytes, as in the reference library
 
 
 def sniff(source: Source) -> bool:

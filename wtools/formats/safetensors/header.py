@@ -27,8 +27,8 @@ from ...dtypes import DType
 from ...errors import CorruptError, FormatError
 from ...files import Source
 from ..strict_json import MAX_NAME, Json, Names, pattern, shown
+from . import MAX_HEADER
 
-MAX_HEADER = 100_000_000  # as in the reference library
 MAX_RANK = 64 if int(np.__version__.split(".")[0]) >= 2 else 32  # what numpy can hold
 MAX_KEYS = 100_000  # of the metadata
 _LARGEST = 2**63 - 1

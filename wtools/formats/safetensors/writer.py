@@ -17,7 +17,7 @@ from ...streams import FileWriter
 from ...tree import Tensor, WeightTree
 from .. import carried
 from ..drafts import Draft, aliases, unsupported
-from .header import MAX_HEADER
+from . import MAX_HEADER
 
 HOLDS = frozenset(d.name for d in dtypes.BY_SAFETENSORS.values())
 OPTIONS = frozenset({"shard_size"})
