@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzers.check import check
     from .analyzers.diff import diff
+    from .analyzers.initfit import initfit as init
     from .analyzers.listing import listing as ls
     from .analyzers.sparsity import sparsity
     from .analyzers.stats import merged, stats
@@ -32,6 +33,7 @@ _HOME = {
     "ls": "analyzers.listing:listing",
     "check": "analyzers.check",
     "diff": "analyzers.diff",
+    "init": "analyzers.initfit:initfit",
     "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
@@ -50,6 +52,7 @@ __all__ = [
     "WtoolsError",
     "check",
     "diff",
+    "init",
     "ls",
     "merged",
     "open",
