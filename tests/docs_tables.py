@@ -7,9 +7,12 @@ import importlib
 from wtools.report import columns_of
 
 ROWS = {
+    "sparsity": ("wtools.analyzers.sparsity", "SparsityRow"),
     "stats": ("wtools.analyzers.stats", "StatsRow"),
     "check": ("wtools.analyzers.check", "CheckRow"),
     "diff": ("wtools.analyzers.diff", "DiffRow"),
+    "layers": ("wtools.analyzers.layer_map", "LayerRow"),
+    "blocks": ("wtools.analyzers.layer_map", "BlockRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
     "formats": ("wtools.commands.formats", "FormatRow"),
 }
@@ -70,4 +73,23 @@ def error_codes() -> str:
         if kind.__module__ == "wtools.errors":
             first = (kind.__doc__ or "").split("\n\n")[0].replace("\n    ", " ")
             lines.append(f"| `{kind.code}` | {kind.exit_code} | {first} |")
+    return "\n".join(lines)
+
+
+def kinds() -> str:
+    """The kinds of layers with their roles and axes in each framework."""
+    from wtools.layers.kinds import KINDS
+    from wtools.layouts import keras, onnx, torch
+
+    lines = ["| kind | Keras | PyTorch | ONNX |", "| --- | --- | --- | --- |"]
+    for kind in KINDS:
+        cells = []
+        for layouts in (keras.LAYOUTS, torch.LAYOUTS, onnx.LAYOUTS):
+            layout = layouts.get(kind)
+            roles = layout.roles.values() if layout else ()
+            spelled = [f"`{s.names[0]}` {s.axes.strip('*')}".strip() for s in roles]
+            gates = f" (gates {layout.gates})" if layout and len(layout.gates) > 1 else ""
+            cells.append(", ".join(spelled) + gates)
+        if any(cells):
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)

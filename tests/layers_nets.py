@@ -85,6 +85,12 @@ def mnist() -> nn.Module:
     return model
 
 
+def mnist_module() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(4 * 24 * 24, 10)
+    )
+
+
 def perceptron() -> nn.Module:
     return nn.Sequential(
         nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.Linear(64, 3)

@@ -47,12 +47,24 @@ class BlockRow:
     depth: int = column("how deep in the structure", shown=False)
 
 
-def layer_report(tree: WeightTree, *, by: Literal["tensor", "layer", "block"] = "tensor") -> Report:
-    """`wtools layers`: a row for each tensor, layer or block. Reads no tensor."""
-    found = layer_map(tree)
+def layer_report(
+    tree: WeightTree,
+    *,
+    by: Literal["tensor", "layer", "block"] = "tensor",
+    match: Sequence[str] = (),
+) -> Report:
+    """`wtools layers`: a row for each tensor, layer or block. Reads no tensor.
+
+    match: glob patterns of the tensors to show; what they are is still told from the whole tree.
+    Raises NameNotFoundError when a pattern matches nothing.
+    """
+    whole = layer_map(tree)
+    if match:
+        tree = tree.select(*match)
+    found = whole.only(tree)
     rows: Sequence[LayerRow] | Sequence[BlockRow]
     if by == "block":
-        rows = _block_rows(found, tree)
+        rows = _block_rows(whole, found)
     elif by == "layer":
         rows = [_layer_row(path, roles) for path, roles in found.layers().items()]
     else:
@@ -62,7 +74,7 @@ def layer_report(tree: WeightTree, *, by: Literal["tensor", "layer", "block"] = 
         title=f"Layers of {heading(tree)}",
         row_type=BlockRow if by == "block" else LayerRow,
         rows=rows,
-        summary=_summary(found, tree),
+        summary=_summary(whole, found, tree),
         notes=[*tree.notes, *tree_notes(tree), *_notes(found)],
         path=tree.path,
         format=tree.format,
@@ -107,17 +119,20 @@ def _layer_row(path: str, roles: Sequence[TensorRole]) -> LayerRow:
     )
 
 
-def _block_rows(found: LayerMap, tree: WeightTree) -> list[BlockRow]:
-    layers = found.layers()
+def _block_rows(whole: LayerMap, shown: LayerMap) -> list[BlockRow]:
+    layers = shown.layers()
     rows: list[BlockRow] = []
 
     def add(block: Block, depth: int) -> None:
-        roles = [role for path in block.layers for role in layers[path]]
+        kept = [path for path in block.layers if path in layers]
+        if not kept:
+            return
+        roles = [role for path in kept for role in layers[path]]
         rows.append(
             BlockRow(
                 name=block.path or block.kind,
                 kind=block.kind,
-                layers=len(block.layers),
+                layers=len(kept),
                 tensors=len(roles),
                 count=_parameters(roles),
                 family=block.family,
@@ -127,7 +142,7 @@ def _block_rows(found: LayerMap, tree: WeightTree) -> list[BlockRow]:
         for child in block.children:
             add(child, depth + 1)
 
-    add(blocks(found), 0)
+    add(blocks(whole), 0)
     return rows
 
 
@@ -135,7 +150,7 @@ def _parameters(roles: Iterable[TensorRole]) -> int:
     return sum({tie_key(role.tensor): role.tensor.size for role in roles}.values())
 
 
-def _summary(found: LayerMap, tree: WeightTree) -> dict[str, object]:
+def _summary(whole: LayerMap, found: LayerMap, tree: WeightTree) -> dict[str, object]:
     distinct = [found.tensors[tensor.name] for tensor in tree.distinct()]
     total = max(1, tree.size)
     by_kind: Counter[str] = Counter()
@@ -145,7 +160,7 @@ def _summary(found: LayerMap, tree: WeightTree) -> dict[str, object]:
         by_evidence[role.meaning.evidence] += role.tensor.size
     summary: dict[str, object] = {
         "tensors": len(tree),
-        "layers": len(found.context.groups),
+        "layers": len(found.layers()),
         "parameters": tree.size,
         "parameters_by_kind": dict(by_kind.most_common()),
         "fraction_by_evidence": {
@@ -154,7 +169,7 @@ def _summary(found: LayerMap, tree: WeightTree) -> dict[str, object]:
     }
     unsure = sum(r.tensor.size for r in distinct if r.meaning.confidence < _UNSURE)
     summary["unsure_fraction"] = unsure / total
-    families = _families(found)
+    families = _families(whole)
     if families:
         summary["repeated"] = families
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import click
@@ -23,5 +24,5 @@ def command(source: Input, output: Output, by: Literal["tensor", "layer", "block
     whole tree, with a confidence. --by block shows stem, stages, layers and head, and what
     repeats. Only headers are read.
     """
-    with source.open() as tree:
-        output.emit(layer_report(tree, by=by))
+    with replace(source, match=()).open() as tree:
+        output.emit(layer_report(tree, by=by, match=source.match))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..layouts import torch
 from . import special
@@ -14,6 +15,8 @@ from .model import Group, Meaning
 from .norms import scale_alone, scale_and_shift
 from .parameters import parameter
 from .recurrent import recurrent
+
+SUREST = 0.99  # of what a file does not say
 
 RULES: tuple[Callable[[Group], dict[str, Meaning]], ...] = (
     special.quantized,
@@ -39,10 +42,11 @@ def infer(group: Group, context: Context) -> dict[str, Meaning]:
         found |= rule(group)
     if not found:
         found = _weighted(group, context) or keras_named(group, context)
+    found |= special.packed(group)
     for leaf, tensor in group.members.items():
         if leaf not in found:
             found[leaf] = parameter(group, leaf, tensor, context)
-    return found
+    return {leaf: replace(m, confidence=min(m.confidence, SUREST)) for leaf, m in found.items()}
 
 
 def _weighted(group: Group, context: Context) -> dict[str, Meaning]:

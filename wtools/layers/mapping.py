@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -50,6 +50,14 @@ class LayerMap:
         )
 
     @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Layer -> its kind, as its largest tensor says."""
+        return {
+            path: max(roles, key=lambda role: role.tensor.size).meaning.kind
+            for path, roles in self.layers().items()
+        }
+
+    @cached_property
     def kernels(self) -> frozenset[str]:
         """The layers with a kernel."""
         return frozenset(
@@ -61,7 +69,11 @@ class LayerMap:
         found: dict[str, list[TensorRole]] = {group.path: [] for group in self.context.groups}
         for role in self.tensors.values():
             found[role.layer].append(role)
-        return found
+        return {path: roles for path, roles in found.items() if roles}
+
+    def only(self, names: Iterable[str]) -> LayerMap:
+        """The map of some tensors, by what the whole tree tells of them."""
+        return replace(self, tensors={name: self.tensors[name] for name in names})
 
 
 def layer_map(tree: WeightTree) -> LayerMap:

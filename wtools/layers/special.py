@@ -69,6 +69,20 @@ def quantized(group: Group) -> dict[str, Meaning]:
     return found
 
 
+def packed(group: Group) -> dict[str, Meaning]:
+    """Layers of torch.ao.quantization: the scale of what goes out, and the packed parameters."""
+    if group.parts[-1:] == ("_packed_params",):
+        roles = {"0": ("packed_kernel", "o i"), "1": ("bias", "o")}
+        known = {leaf: roles[leaf] for leaf in group.members if leaf in roles}
+        return {leaf: Meaning("quantized_linear", *known[leaf], 0.9) for leaf in known}
+    if not {"scale", "zero_point"} <= group.members.keys():
+        return {}
+    return {
+        "scale": Meaning("quantization", "scales", confidence=0.9),
+        "zero_point": Meaning("quantization", "zero_points", confidence=0.9),
+    }
+
+
 def low_rank(group: Group) -> dict[str, Meaning]:
     """The pair A, B of a low-rank adapter: the layer's kernel gains B A."""
     found = {}

@@ -20,26 +20,21 @@ def _depthwise(n: int) -> Layout:
     return Layout(("Conv",), {"kernel": kernel, "bias": Stored(("B",), "(i m)", optional=True)})
 
 
-def _norm(*classes: str, scale: tuple[str, ...] = ("Scale", "scale")) -> Layout:
-    roles = {
-        "gamma": Stored(scale, "c"),
-        "beta": Stored(("B", "bias"), "c", optional=True),
-    }
-    return Layout(classes, roles, defaults=EPSILON)
+def _norm(operator: str, scale: str, shift: str) -> Layout:
+    roles = {"gamma": Stored((scale,), "c"), "beta": Stored((shift,), "c", optional=True)}
+    return Layout((operator,), roles, defaults=EPSILON)
 
 
 def _recurrent(operator: str, gates: str, axes: str) -> Layout:
     biases = ("bias", "recurrent_bias")
-    return Layout(
-        (operator,),
-        {
-            "kernel": Stored(("W",), f"n {axes} i"),
-            "recurrent_kernel": Stored(("R",), f"n {axes} v"),
-            "biases": Stored(("B",), f"n (b {axes.strip('()')})", biases, "b", optional=True),
-            "peephole": Stored(("P",), "n (g u)", optional=True),  # gates i o f
-        },
-        gates=gates,
-    )
+    roles = {
+        "kernel": Stored(("W",), f"n {axes} i"),
+        "recurrent_kernel": Stored(("R",), f"n {axes} v"),
+        "biases": Stored(("B",), f"n (b {axes.strip('()')})", biases, "b", optional=True),
+    }
+    if operator == "LSTM":  # three gates look at the cell: i o f
+        roles["peephole"] = Stored(("P",), "n (q u)", optional=True)
+    return Layout((operator,), roles, gates=gates)
 
 
 # A Gemm's bias is C; after a MatMul it is the constant of an Add.
@@ -63,9 +58,9 @@ LAYOUTS: dict[str, Layout] = {
         },
         defaults={**EPSILON, "momentum": 0.9},
     ),
-    "layer_norm": _norm("LayerNormalization"),
-    "group_norm": _norm("GroupNormalization"),
-    "instance_norm": _norm("InstanceNormalization"),
+    "layer_norm": _norm("LayerNormalization", "Scale", "B"),
+    "group_norm": _norm("GroupNormalization", "scale", "bias"),
+    "instance_norm": _norm("InstanceNormalization", "scale", "B"),
     "rms_norm": Layout(
         ("RMSNormalization", "SimplifiedLayerNormalization"),
         {"gamma": Stored(("scale",), "c")},

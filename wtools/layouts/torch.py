@@ -35,17 +35,15 @@ def _norm(*classes: str) -> Layout:
 
 def _recurrent(*classes: str, gates: str, axes: str) -> Layout:
     """Names of one direction of one layer: `_l0`, and `_reverse`, follow; a cell has neither."""
-    return Layout(
-        classes,
-        {
-            "kernel": Stored(("weight_ih",), f"{axes} i"),
-            "recurrent_kernel": Stored(("weight_hh",), f"{axes} v"),
-            "bias": Stored(("bias_ih",), axes, optional=True),
-            "recurrent_bias": Stored(("bias_hh",), axes, optional=True),
-            "projection_kernel": Stored(("weight_hr",), "v u", optional=True),
-        },
-        gates=gates,
-    )
+    roles = {
+        "kernel": Stored(("weight_ih",), f"{axes} i"),
+        "recurrent_kernel": Stored(("weight_hh",), f"{axes} v"),
+        "bias": Stored(("bias_ih",), axes, optional=True),
+        "recurrent_bias": Stored(("bias_hh",), axes, optional=True),
+    }
+    if "LSTM" in classes:
+        roles["projection_kernel"] = Stored(("weight_hr",), "v u", optional=True)
+    return Layout(classes, roles, gates=gates)
 
 
 def _attention() -> Layout:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from .mapping import LayerMap
 from .words import word_set, words
 
+_ALIKE = 0.7  # share of layers that two elements of a list have in common to be alike
 _DEEPEST = 32  # parts of a name that are looked at one by one
 _HEAD = word_set(
     "head heads classifier fc lm logits output outputs predictions pooler score cls top final "
@@ -51,11 +52,14 @@ class Block:
         """
         if self.kind in UNITS or not any(below.kind in UNITS for below in self.walk()):
             return [self]
-        own = set(self.layers) - {layer for child in self.children for layer in child.layers}
+        inside = {layer for child in self.children for layer in child.layers}
+        place = {layer: i for i, layer in enumerate(self.layers)}
+        between = tuple(layer for layer in self.layers if layer not in inside)
         found = [unit for child in self.children for unit in child.units()]
-        if own:
-            found.append(Block("part", self.path, tuple(one for one in self.layers if one in own)))
-        return found
+        if between:
+            found.append(Block("part", self.path, between))
+        ends = {"stem": -1, "head": len(place)}
+        return sorted(found, key=lambda unit: ends.get(unit.kind, place[unit.layers[0]]))
 
 
 UNITS = frozenset({"stem", "head", "block", "encoder_layer", "decoder_layer", "transformer_layer"})
@@ -68,8 +72,7 @@ class _Node:
     layer: str | None = None
     children: dict[str, _Node] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)  # all at or below, in order
-    shape: str = ""  # what is below, as text: equal for alike nodes
-    sizes: str = ""  # the same with the tensors' sizes
+    sizes: int = 0  # equal for nodes of equal names, roles and shapes
     kind: str = ""
     family: str = ""
     holds_blocks: bool = False
@@ -78,11 +81,10 @@ class _Node:
 def blocks(found: LayerMap) -> Block:
     """The tree of blocks of a model."""
     root = _Node("", "")
-    signatures = _signatures(found)
     for path in found.layers():
-        _insert(root, path, _parts(path, found), found.tree_separator)
-    _sign(root, signatures)
-    _find(root, signatures, found)
+        _insert(root, path, _parts(path, found))
+    _sign(root, _signatures(found))
+    _find(root, found)
     return _frame(_block(root, found), found)
 
 
@@ -94,7 +96,7 @@ def _parts(path: str, found: LayerMap) -> list[str]:
     return parts[:_DEEPEST]
 
 
-def _insert(root: _Node, path: str, parts: list[str], separator: str) -> None:
+def _insert(root: _Node, path: str, parts: list[str]) -> None:
     node = root
     node.layers.append(path)
     begin = 0
@@ -106,29 +108,26 @@ def _insert(root: _Node, path: str, parts: list[str], separator: str) -> None:
     node.layer = path
 
 
-def _signatures(found: LayerMap) -> dict[str, tuple[str, str]]:
-    """Layer -> (its kind and roles, the same with shapes)."""
-    result = {}
-    for path, members in found.layers().items():
-        roles = sorted(f"{r.meaning.kind}:{r.meaning.role}" for r in members)
-        shapes = sorted(f"{r.meaning.role}{r.tensor.shape}" for r in members)
-        result[path] = (",".join(roles), ",".join(shapes))
-    return result
+def _signatures(found: LayerMap) -> dict[str, str]:
+    """Layer -> its kind, roles and shapes as text."""
+    return {
+        path: ",".join(sorted(f"{r.meaning.kind}:{r.meaning.role}{r.tensor.shape}" for r in roles))
+        for path, roles in found.layers().items()
+    }
 
 
-def _sign(node: _Node, signatures: dict[str, tuple[str, str]]) -> None:
-    own = signatures[node.layer] if node.layer is not None else ("", "")
+def _sign(node: _Node, signatures: dict[str, str]) -> None:
+    """What is at and below each node, as a number: equal for nodes of equal roles and sizes."""
     for child in node.children.values():
         _sign(child, signatures)
-    below = node.children.items()
-    node.shape = str(hash((own[0], tuple((name, child.shape) for name, child in below))))
-    node.sizes = str(hash((own[1], tuple((name, child.sizes) for name, child in below))))
+    own = signatures[node.layer] if node.layer is not None else ""
+    node.sizes = hash((own, tuple((name, c.sizes) for name, c in node.children.items())))
 
 
-def _find(node: _Node, signatures: dict[str, tuple[str, str]], found: LayerMap) -> None:
+def _find(node: _Node, found: LayerMap) -> None:
     """Mark blocks, stages and families from the leaves up."""
     for child in node.children.values():
-        _find(child, signatures, found)
+        _find(child, found)
     lists: dict[str, list[_Node]] = {}
     for child in node.children.values():
         if re.search(r"\d", child.name):
@@ -147,14 +146,14 @@ def _mark_list(parent: _Node, pattern: str, members: list[_Node], found: LayerMa
         for member in members:
             member.kind = "stage" if member.holds_blocks else member.kind
         return
+    inside = [_inside(member, found) for member in members]
     alike = [
         i
-        for i, member in enumerate(members)
-        if sum(layer in found.kernels for layer in member.layers) > 1
+        for i, own in enumerate(inside)
+        if sum(layer in found.kernels for layer in members[i].layers) > 1
         and any(
-            member.shape == near.shape
-            for near in members[max(0, i - 1) : i + 2]
-            if near is not member
+            _overlap(own, near) >= _ALIKE
+            for near in (*inside[max(0, i - 1) : i], *inside[i + 1 : i + 2])
         )
     ]
     if not alike:
@@ -167,6 +166,16 @@ def _mark_list(parent: _Node, pattern: str, members: list[_Node], found: LayerMa
     for member in members[first : last + 1]:
         member.kind = _kind_of_block(member, found)
     _name_families(parent, pattern, members[first : last + 1])
+
+
+def _inside(node: _Node, found: LayerMap) -> frozenset[str]:
+    """What an element of a list is made of: its layers' names and kinds."""
+    begin = len(node.path)
+    return frozenset(f"{layer[begin:]} {found.kinds[layer]}" for layer in node.layers)
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / max(1, len(one | other))
 
 
 def _name_families(parent: _Node, pattern: str, members: list[_Node]) -> None:
