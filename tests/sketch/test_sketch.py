@@ -79,7 +79,7 @@ def test_complex_elements_count_by_their_magnitude(dtype: str) -> None:
 @given(float32s(1), st.floats(0, 1))
 def test_any_quantile_of_any_float32(array: np.ndarray, q: float) -> None:
     x = array[np.isfinite(array)].astype(np.float64)
-    found = sketch(array).quantile(q)
+    found = binned(array).quantile(q)
     if not x.size:
         assert math.isnan(found)
     else:
@@ -92,7 +92,7 @@ def test_the_fraction_below_a_threshold_lies_within_its_bounds(
     array: np.ndarray, threshold: float
 ) -> None:
     x = np.abs(array[np.isfinite(array)].astype(np.float64))
-    found = sketch(array)
+    found = binned(array)
     if x.size:
         true = np.count_nonzero(x < threshold) / x.size
         low, high = found.below_bounds(threshold)
@@ -245,15 +245,39 @@ class TestMerging:
             sketch(np.ones(3, np.float32)) + sketch(np.ones(3))
 
 
+def binned(array: np.ndarray) -> Sketch:
+    """The sketch of few elements with what many have: the histogram alone."""
+    return dataclasses.replace(sketch(array), values=None)
+
+
 def same(a: Sketch, b: Sketch) -> bool:
     """Equal in every field, NaN included."""
-    left, right = dataclasses.astuple(a), dataclasses.astuple(b)
-    pairs = zip(left[:-1], right[:-1], strict=True)
-    return a.histogram == b.histogram and all(x == y or (x != x and y != y) for x, y in pairs)
+    if not np.array_equal(*(np.empty(0) if s.values is None else s.values for s in (a, b))):
+        return False
+    return a.histogram == b.histogram and repr(a) == repr(b)
+
+
+def test_up_to_4096_elements_quantiles_are_exact_for_wide_types_too() -> None:
+    for dtype in ("float32", "float64", "int32", "uint64", "complex64"):
+        array = example(dtype, 4_096)
+        x = wide(array)
+        x = x[np.isfinite(x)]
+        left, right = np.split(array, [1_500])
+        for found in (sketch(array), sketch(left) + sketch(right)):
+            assert found.exact
+            for q in (0, 0.01, 0.25, 0.5, 0.77, 1):
+                assert found.quantile(q) == np.quantile(x, q, method="inverted_cdf")
+            near = found.quantile(0.6)
+            assert found.below(abs(near)) == np.count_nonzero(np.abs(x) < abs(near)) / x.size
+        more = sketch(array) + sketch(array[:1])
+        assert not more.exact
+        assert not (more + sketch(array[:0])).exact
 
 
 def test_zero_is_a_quantile_where_enough_zeros_are() -> None:
     array = np.array([-1, -0.5, 0.0, -0.0, 0.0, -0.0, 0.5, 1], np.float32)
     assert [sketch(array).quantile(q / 8) for q in (3, 4, 5, 6)] == [0, 0, 0, 0]
-    tiny = sketch(array * np.float32(1e-44))  # these share the bins of the zeros
+    many = np.tile(array, 1_000)
+    assert [sketch(many).quantile(q / 8) for q in (3, 4, 5, 6)] == [0, 0, 0, 0]
+    tiny = sketch(many * np.float32(1e-44))  # these share the bins of the zeros
     assert all(abs(tiny.quantile(q / 8)) <= 2.0**-133 for q in range(9))

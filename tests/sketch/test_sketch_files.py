@@ -35,6 +35,8 @@ def test_what_is_saved_is_read_back(tmp_path: Path, histogram: bool) -> None:
     for name, one in saved.items():
         assert repr(loaded.sketches[name]) == repr(one)
         assert loaded.sketches[name].histogram == one.histogram
+        assert loaded.sketches[name].exact == one.exact
+        np.testing.assert_array_equal(loaded.sketches[name].values, one.values)
 
 
 def test_a_sketch_file_is_a_safetensors_file(tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ what is in it): 8 bytes of header length, a JSON header, then arrays. Its arrays
     ends         int64 [n]        where each tensor's bins end in the next two arrays
     bins         uint16 or uint32 the bins that are not empty, see `wtools.sketch.bins`
     bin_counts   uint32 or int64  the number of elements in each
+    value_ends   int64 [n]        where each tensor's values end in the next array
+    values       int64            Sketch.values of tensors with few elements (bits of float64)
 
 The header's `__metadata__` holds `schema` ("wtools.sketch/1"), `tensors` (a JSON list of the
-tensors' names, dtypes, and whether they have a histogram) and `metadata` (JSON, the caller's).
+tensors' names and dtypes, and whether they have a histogram and values) and `metadata` (JSON, the
+caller's).
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ _ARRAYS = {
     "ends": ((), ("I64",)),
     "bins": ((), ("U16", "U32")),
     "bin_counts": ((), ("U32", "I64")),
+    "value_ends": ((), ("I64",)),
+    "values": ((), ("I64",)),
 }
 _NUMPY = {"I64": "<i8", "F64": "<f8", "U32": "<u4", "U16": "<u2"}
 _EXACT = ("sum", "l1", "min", "max")
@@ -68,7 +73,12 @@ def save(
     """Write sketches and `metadata` (any JSON object) to `path`. Raises OutputError."""
     arrays = _pack(list(sketches.values()))
     tensors = [
-        {"name": name, "dtype": s.dtype, "histogram": s.histogram is not None}
+        {
+            "name": name,
+            "dtype": s.dtype,
+            "histogram": s.histogram is not None,
+            "values": s.values is not None,
+        }
         for name, s in sketches.items()
     ]
     texts = {
@@ -136,6 +146,7 @@ def _pack(sketches: Sequence[Sketch]) -> dict[str, Array]:
     )
     narrow = whole.bins.max(initial=0) < 1 << 16
     small = whole.counts.max(initial=0) < 1 << 32
+    values = [np.empty(0) if s.values is None else s.values for s in sketches]
     counts = [[getattr(s, name) for name in COUNTS] for s in sketches]
     moments = [[float(getattr(s, name)) for name in MOMENTS] for s in sketches]
     return {  # by width, so that each array is aligned
@@ -143,6 +154,8 @@ def _pack(sketches: Sequence[Sketch]) -> dict[str, Array]:
         "moments": np.array(moments, "<f8").reshape(-1, len(MOMENTS)),
         "exact": np.array([_exact(s) for s in sketches], "<i8").reshape(-1, 4, 3),
         "ends": np.cumsum([len(h) for h in histograms], dtype="<i8"),
+        "value_ends": np.cumsum([v.size for v in values], dtype="<i8"),
+        "values": np.concatenate([v.view("<i8") for v in values] or [np.empty(0, "<i8")]),
         "bin_counts": whole.counts.astype("<u4" if small else "<i8"),
         "bins": whole.bins.astype("<u2" if narrow else "<u4"),
     }
@@ -171,23 +184,30 @@ def _load(source: Source) -> SketchFile:
         )
     arrays = {name: _array(source, start, name, header[name]) for name in _ARRAYS}
     tensors = json.loads(texts["tensors"])
-    ends = arrays["ends"].tolist()
-    rows = {len(arrays[name]) for name in ("counts", "moments", "exact", "ends")}
+    rows = {len(arrays[name]) for name in ("counts", "moments", "exact", "ends", "value_ends")}
     if rows != {len(tensors)}:
         raise ValueError("its arrays have different lengths")
-    total = ends[-1] if ends else 0
-    if total != len(arrays["bins"]) or total != len(arrays["bin_counts"]):
-        raise ValueError("its bins are not as many as it says")
+    bins = _parts(arrays["ends"], len(arrays["bins"]), len(arrays["bin_counts"]))
+    values = _parts(arrays["value_ends"], len(arrays["values"]))
     sketches: dict[str, Sketch] = {}
     for place, entry in enumerate(tensors):
         name = entry["name"]
         if not isinstance(name, str) or name in sketches:
             raise ValueError(f"the name {name!r} stands there twice")
-        first = ends[place - 1] if place else 0
-        part = slice(first, ends[place]) if 0 <= first <= ends[place] else slice(0, 0)
-        sketches[name] = _sketch(entry, place, part, arrays)
+        sketches[name] = _sketch(entry, place, bins[place], values[place], arrays)
     metadata = json.loads(texts["metadata"])
     return SketchFile(sketches, metadata if isinstance(metadata, dict) else {})
+
+
+def _parts(ends: Array, *sizes: int) -> list[slice]:
+    """Where each tensor's share of an array lies that has the same size as these."""
+    stops = ends.tolist()
+    starts = [0, *stops[:-1]]
+    if any(start > stop for start, stop in zip(starts, stops, strict=False)):
+        raise ValueError("its tensors' shares of an array do not follow each other")
+    if set(sizes) != {stops[-1] if stops else 0}:
+        raise ValueError("its tensors' shares are not a whole array")
+    return [slice(start, stop) for start, stop in zip(starts, stops, strict=False)]
 
 
 def _header(source: Source) -> tuple[dict[str, Any], int]:
@@ -220,7 +240,7 @@ def _array(source: Source, start: int, name: str, entry: dict[str, Any]) -> Arra
 
 
 def _sketch(
-    entry: Mapping[str, Any], place: int, part: slice, arrays: Mapping[str, Array]
+    entry: Mapping[str, Any], place: int, bins: slice, values: slice, arrays: Mapping[str, Array]
 ) -> Sketch:
     dtype = dtypes.get(entry["dtype"])
     fields: dict[str, Any] = dict(zip(COUNTS, arrays["counts"][place].tolist(), strict=True))
@@ -232,8 +252,11 @@ def _sketch(
         fields |= dict(zip(names, whole, strict=False))
     if entry["histogram"]:
         fields["histogram"] = Histogram(
-            arrays["bins"][part].astype(np.uint32), arrays["bin_counts"][part].astype(np.int64)
+            arrays["bins"][bins].astype(np.uint32), arrays["bin_counts"][bins].astype(np.int64)
         )
+    if entry["values"]:
+        word = {"int": "i8", "uint": "u8"}.get(dtype.kind, "f8")
+        fields["values"] = arrays["values"][values].astype(np.int64).view(word)
     sketch = Sketch(dtype.name, **fields)
     _check(sketch, entry["name"])
     return sketch
@@ -252,5 +275,8 @@ def _check(sketch: Sketch, name: str) -> None:
         sound = sound and ascending and bool(np.all(numbers > 0))
         sound = sound and int(bins.max(initial=0)) < 1 << binning.of(sketch.dtype).bits
         sound = sound and sum(numbers.tolist()) == sketch.count
+    if sketch.values is not None:
+        sound = sound and sketch.values.size == sketch.finite
+        sound = sound and bool(np.all(sketch.values[1:] >= sketch.values[:-1]))
     if not sound:
         raise ValueError(f"the figures of {name!r} contradict each other")

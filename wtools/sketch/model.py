@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import UsageError
 from . import bins as binning
 
 Array = NDArray[Any]
+FEW = 4096  # elements of which a sketch of a wide type keeps the values
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,8 @@ class Sketch:
         means follow from exact sums.)
     min, max: int for integers and bool; NaN when there are no finite elements.
     histogram: None when it was not asked for.
+    values: with a histogram, all finite elements of wide types in ascending order (float64 or a
+        64-bit integer) as long as there are not more than FEW elements in total; else None.
 
     Complex elements count by their magnitude.
 
@@ -104,6 +107,7 @@ class Sketch:
     min: float | int = math.nan
     max: float | int = math.nan
     histogram: Histogram | None = None
+    values: Array | None = field(default=None, compare=False, repr=False)
 
     # --- from the counts -------------------------------------------------------------------------
 
@@ -191,17 +195,17 @@ class Sketch:
 
     @property
     def exact(self) -> bool:
-        """Do quantiles and fractions come out exactly? (Types of 16 bits and less.)"""
-        return binning.of(self.dtype).exact
+        """Do quantiles and fractions come out exactly? (Up to 16 bits, or FEW elements.)"""
+        return self.values is not None or binning.of(self.dtype).exact
 
     def quantile(self, q: float) -> float:
         """The q-quantile of the finite elements, 0 <= q <= 1: numpy's method "inverted_cdf".
 
         That is the smallest element x such that at least q of the elements are <= x. Exact for
-        types of 16 bits and less. For wider ones the bin in which x lies is known, and the
-        value is found by spreading the bin's elements evenly over it: within 1/128 of x
-        (2**-133 for float32 subnormals); the ends are exact, and so is 0 unless there are
-        numbers below 2**-133, which share the bins of the two zeros.
+        types of 16 bits and less, and for up to FEW elements. Otherwise the bin in which x lies
+        is known, and the value is found by spreading the bin's elements evenly over it: within
+        1/128 of x (2**-133 for float32 subnormals). The ends are exact, and so is 0 unless there
+        are numbers below 2**-133, which share the bins of the two zeros.
 
         NaN when there are no finite elements. Raises UsageError without a histogram.
         """
@@ -231,7 +235,7 @@ class Sketch:
     def below(self, threshold: float) -> float:
         """The fraction of the finite elements with magnitude < threshold.
 
-        Exact for types of 16 bits and less, and for any threshold at the edge of a bin (such as
+        Exact where `exact` says so, and for any threshold at the edge of a bin (such as
         the powers of two); otherwise the elements of the bin that the threshold cuts are taken
         as spread evenly, and the truth lies within `below_bounds`.
         """
@@ -260,6 +264,9 @@ class Sketch:
         """(smallest, largest value, count) of the finite bins, by value; zeros apart."""
         if self.histogram is None:
             raise UsageError("this sketch was made without a histogram")
+        if self.values is not None:
+            points, counts = np.unique(self.values.astype(np.float64), return_counts=True)
+            return points, points, counts
         bins, counts = self.histogram.bins, self.histogram.counts
         kind = binning.of(self.dtype)
         low, high = kind.interval(bins)
@@ -296,12 +303,15 @@ class Sketch:
         if not self.count or not other.count:
             whole = self if self.count else other
             has_both = self.histogram is not None and other.histogram is not None
-            return whole if has_both else replace(whole, histogram=None)
+            return whole if has_both else replace(whole, histogram=None, values=None)
         if self.histogram is not None and other.histogram is not None:
             histogram = self.histogram + other.histogram
-            if self.exact:
+            if binning.of(self.dtype).exact:
                 return from_histogram(self.dtype, histogram)
-            return replace(_merge_moments(self, other), histogram=histogram)
+            values = None
+            if self.values is not None and other.values is not None:
+                values = few(self.dtype, self.count + other.count, [self.values, other.values])
+            return replace(_merge_moments(self, other), histogram=histogram, values=values)
         return _merge_moments(self, other)
 
     __add__ = merge
@@ -309,6 +319,14 @@ class Sketch:
 
 COUNTS = ("count", "zeros", "nans", "pos_infs", "neg_infs", "subnormals")
 MOMENTS = ("sum", "l1", "m2", "m3", "m4", "center", "offset", "min", "max")
+
+
+def few(dtype: str, count: int, parts: Sequence[Array]) -> Array | None:
+    """What Sketch.values is, if `parts` are all of `count` elements (NaN and infinities or not)."""
+    if count > FEW or binning.of(dtype).exact:
+        return None
+    values = np.concatenate(parts) if parts else np.empty(0)
+    return np.sort(values[np.isfinite(values)])
 
 
 def merge_all(dtype: str, parts: Sequence[Sketch]) -> Sketch:
@@ -325,7 +343,7 @@ def merge_all(dtype: str, parts: Sequence[Sketch]) -> Sketch:
 def _merge_moments(a: Sketch, b: Sketch) -> Sketch:
     counts = {name: getattr(a, name) + getattr(b, name) for name in COUNTS}
     if not a.finite or not b.finite:
-        return replace(a if a.finite else b, histogram=None, **counts)
+        return replace(a if a.finite else b, histogram=None, values=None, **counts)
     a, b = sorted((a, b), key=_order)  # so that merging is exactly commutative
     n, na, nb = a.finite + b.finite, a.finite, b.finite
     delta = _between(a, b)

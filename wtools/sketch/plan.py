@@ -13,7 +13,8 @@ from .. import dtypes
 from ..tree import ArrayData, Raw, Tensor
 from . import bins as binning
 from .cores import Scanner, scanner
-from .model import Histogram, Sketch, from_histogram, merge_all
+from .model import Histogram, Sketch, few, from_histogram, merge_all
+from .twin import WORDS
 
 Array = NDArray[Any]
 
@@ -46,12 +47,25 @@ class Plan:
         counted = self.counted
         return scanner(self.kind, histogram=counted or self.histogram, moments=not counted)
 
-    def result(self, parts: Sequence[Sketch], histograms: Sequence[Histogram]) -> Sketch:
-        """The whole sketch, from the moments of the parts in order and from all counts."""
+    def result(
+        self,
+        parts: Sequence[Sketch],
+        histograms: Sequence[Histogram],
+        kept: Sequence[NDArray[np.uint8]] | None,
+    ) -> Sketch:
+        """The whole sketch, from the moments of the parts in order and from all counts.
+
+        kept: the bytes of all elements, if there are FEW of a wide type.
+        """
         if not self.counted:
             whole = merge_all(self.kind, parts)
             counts = Histogram.sum(histograms) if self.histogram else None
-            return replace(whole, dtype=self.dtype, histogram=counts)
+            values = None
+            if kept is not None:
+                word = WORDS[self.kind]
+                words = [raw.view(word.newbyteorder("<")).astype(f"{word.kind}8") for raw in kept]
+                values = few(self.dtype, whole.count, words)
+            return replace(whole, dtype=self.dtype, histogram=counts, values=values)
         counts = Histogram.sum(histograms)
         return from_histogram(self.dtype, counts, keep=self.histogram)
 

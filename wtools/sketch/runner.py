@@ -20,7 +20,7 @@ from .. import dtypes
 from ..errors import CorruptError, UsageError, WtoolsError
 from ..tree import Tensor
 from .cores import Scanner
-from .model import Histogram, Sketch
+from .model import FEW, Histogram, Sketch
 from .plan import Plan, as_bytes, in_memory, last_fields, plain
 
 Progress = Callable[[int], None]
@@ -48,6 +48,9 @@ class Job:
             self.nbytes = self.memory.size
         whole = self.raw is None and self.memory is None
         self.pieces = 1 if whole else max(1, -(-self.nbytes // PIECE))
+        # The bytes themselves of FEW elements, for exact quantiles.
+        keep = histogram and tensor.size <= FEW and not self.plan.counted
+        self.kept: list[NDArray[np.uint8]] | None = [] if keep else None
         self.parts: list[list[Sketch]] = [[] for _ in range(self.pieces)]
         self.histograms: list[Histogram] = []
         self.taken = self.users = 0
@@ -59,12 +62,17 @@ class Job:
         nbytes = min(PIECE, self.nbytes - start)
         try:
             if self.memory is not None:
-                self._keep(piece, scanner.scan(self.memory[start : start + nbytes]))
+                self._scan(piece, scanner, self.memory[start : start + nbytes])
                 return nbytes
             if self.raw is None:
                 for block in self.tensor.blocks():
-                    self._keep(piece, scanner.scan(as_bytes(block)))
+                    self._scan(piece, scanner, as_bytes(block))
                 return self.tensor.nbytes
+            if self.kept is not None:
+                few = np.empty(nbytes, np.uint8)
+                self.raw.readinto(few, 0)
+                self._scan(piece, scanner, few)
+                return self._scan_rest(nbytes)
             fd, offset = self.raw.fd, self.raw.offset
             done, found = scanner.scan_file(fd, offset + start, nbytes, scratch)
         except OSError as error:
@@ -72,12 +80,7 @@ class Job:
         if done < nbytes:
             raise self._failure("the file became shorter while it was read")
         self._keep(piece, found)
-        if self.rest and piece == self.pieces - 1:
-            last = np.empty(1, np.uint8)
-            self.raw.readinto(last, self.nbytes)
-            count = self.rest // dtypes.get(self.tensor.dtype).bits
-            self.histograms.append(last_fields(int(last[0]), self.tensor.dtype, count))
-        return nbytes
+        return self._scan_rest(nbytes) if piece == self.pieces - 1 else nbytes
 
     def collect(self, scanner: Scanner) -> None:
         """Take over what the scanner counted."""
@@ -87,11 +90,26 @@ class Job:
     def finish(self) -> Sketch:
         """The sketch, when all pieces are scanned and all scanners collected."""
         parts = [part for piece in self.parts for part in piece]
-        return self.plan.result(parts, self.histograms)
+        return self.plan.result(parts, self.histograms, self.kept)
 
     def forget(self) -> None:
         """Free what the result no longer needs."""
-        self.parts, self.histograms = [], []
+        self.parts, self.histograms, self.kept = [], [], None
+
+    def _scan(self, piece: int, scanner: Scanner, raw: NDArray[np.uint8]) -> None:
+        self._keep(piece, scanner.scan(raw))
+        if self.kept is not None:
+            self.kept.append(raw)
+
+    def _scan_rest(self, nbytes: int) -> int:
+        """The elements in the last byte, where they do not fill it; how many bytes that makes."""
+        if not self.rest or self.raw is None:
+            return nbytes
+        last = np.empty(1, np.uint8)
+        self.raw.readinto(last, self.nbytes)
+        count = self.rest // dtypes.get(self.tensor.dtype).bits
+        self.histograms.append(last_fields(int(last[0]), self.tensor.dtype, count))
+        return nbytes + 1
 
     def _keep(self, piece: int, found: Sketch | None) -> None:
         if found is not None:
