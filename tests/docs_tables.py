@@ -13,6 +13,8 @@ ROWS = {
     "diff": ("wtools.analyzers.diff", "DiffRow"),
     "layers": ("wtools.analyzers.layer_map", "LayerRow"),
     "blocks": ("wtools.analyzers.layer_map", "BlockRow"),
+    "convert": ("wtools.conversion.plan", "Row"),
+    "verify_bits": ("wtools.conversion.bits", "BitsRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
     "formats": ("wtools.commands.formats", "FormatRow"),
 }

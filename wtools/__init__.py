@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .analyzers.listing import listing as ls
     from .analyzers.sparsity import sparsity
     from .analyzers.stats import merged, stats
+    from .conversion import convert, verify_bits
     from .errors import WtoolsError
     from .formats import open
     from .report import Report
@@ -37,6 +38,8 @@ _HOME = {
     "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
+    "convert": "conversion",
+    "verify_bits": "conversion",
     "Tensor": "tree",
     "WeightTree": "tree",
     "Report": "report",
@@ -51,6 +54,7 @@ __all__ = [
     "WeightTree",
     "WtoolsError",
     "check",
+    "convert",
     "diff",
     "init",
     "ls",
@@ -58,6 +62,7 @@ __all__ = [
     "open",
     "sparsity",
     "stats",
+    "verify_bits",
 ]
 
 
