@@ -241,5 +241,20 @@ def test_every_tensor_gets_a_meaning_whatever_it_is() -> None:
             assert 0 <= meaning.confidence <= 1 and meaning.kind and meaning.role is not None
 
 
+def test_arrays_that_are_only_numbered() -> None:
+    """numpy.savez(path, *model.get_weights()) keeps the order and nothing else."""
+    shapes = [(3, 3, 1, 8), (8,), *[(8,)] * 4, (72, 16), (16,), (16, 2), (2,)]
+    found = meanings({f"arr_{i}": shape for i, shape in enumerate(shapes)})
+    assert said(found["arr_0"]) == ("conv2d", "kernel", "h w i o")
+    assert [found[f"arr_{i}"].role for i in range(2, 6)] == [
+        *("gamma", "beta"),
+        *("moving_mean", "moving_variance"),
+    ]
+    assert said(found["arr_6"]) == ("dense", "kernel", "i o")
+    assert said(found["arr_9"]) == ("dense", "bias", "o")
+    torch_like = meanings({"params.0": (16, 72), "params.1": (16,), "params.2": (2, 16)})
+    assert said(torch_like["params.0"]) == ("dense", "kernel", "o i")
+
+
 def test_an_empty_tree_has_no_layers() -> None:
     assert layer_map(WeightTree([])).tensors == {}

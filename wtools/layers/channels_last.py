@@ -70,7 +70,7 @@ def _kind(group: Group, called: dict[str, str]) -> tuple[str, float, str]:
         return _kernel(shape("kernel"), shape("bias"))
     if "embeddings" in called and len(shape("embeddings")) == 2:
         return "embedding", 0.97, ""
-    if "moving_mean" in called:
+    if {"moving_mean", "moving_variance"} <= called.keys():
         return "batch_norm", 0.97, ""
     if "alpha" in called and not set(called) & TOKEN:
         return "prelu", 0.9, ""

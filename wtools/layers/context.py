@@ -28,8 +28,8 @@ def place(tensor: Tensor, separator: str) -> tuple[str, str]:
     """(layer's path, what its name leaves of the tensor's)."""
     if tensor.layer:
         rest = tensor.name.removeprefix(tensor.layer)
-        if rest != tensor.name and rest.startswith(separator):
-            return tensor.layer, rest[len(separator) :]
+        if rest != tensor.name and rest[:1] in ("/", "."):
+            return tensor.layer, rest[1:]
         return tensor.layer, tensor.name.rpartition(separator)[2]
     compound = _COMPOUND.search(tensor.name) if separator == "." else None
     if compound:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..layouts import torch
 from . import special
+from .anonymous import anonymous
 from .channels_last import keras_named
 from .context import Context, main_leaf
 from .convolutions import convolution
@@ -41,7 +42,7 @@ def infer(group: Group, context: Context) -> dict[str, Meaning]:
     for rule in RULES:
         found |= rule(group)
     if not found:
-        found = _weighted(group, context) or keras_named(group, context)
+        found = _weighted(group, context) or keras_named(group, context) or anonymous(group)
     found |= special.packed(group)
     for leaf, tensor in group.members.items():
         if leaf not in found:

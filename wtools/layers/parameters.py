@@ -9,7 +9,9 @@ from .model import Group, Meaning
 from .words import EXPERTS, POSITION, PROJECTION, SCALE, TOKEN, word_set, words
 
 _TABLE = word_set("embed embeds embedding embeddings emb bias table enc encoding encodings")
-_MADE = word_set("ids index indices freq freqs inv mask masked tril causal cos sin cache")
+_MADE = word_set(
+    "ids index indices freq freqs inv mask masked tril buffer frequencies causal cos sin cache"
+)
 _MATRIX = word_set("weight weights kernel w matrix u v")
 
 
@@ -20,6 +22,8 @@ def parameter(group: Group, leaf: str, tensor: Tensor, context: Context) -> Mean
     long_axes = [size for size in tensor.shape if size > 1]
     if _is_buffer(said, tensor):
         return Meaning("buffer", leaf, confidence=0.9)
+    if {"mean", "std"} <= group.members.keys() and leaf in ("mean", "std"):
+        return Meaning("normalization", leaf, "c" if tensor.ndim == 1 else "", 0.8)
     if said & POSITION and said & _TABLE:
         axes = {2: "V D", 3: "1 V D"}.get(tensor.ndim, "")
         return Meaning("positional", "embeddings", axes, 0.9)

@@ -90,7 +90,7 @@ def blocks(found: LayerMap) -> Block:
 
 def _parts(path: str, found: LayerMap) -> list[str]:
     """The parts of a path; those of a flat name (`conv2_block1_1_conv`) are cut at numbers."""
-    parts = path.split(found.tree_separator, _DEEPEST)
+    parts = path.split(found.tree_separator, _DEEPEST) if path else []
     if found.flat:
         parts = [piece for part in parts for piece in re.split(r"(?<=\d)_|(?<=\d[a-z])_", part)]
     return parts[:_DEEPEST]
