@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzers.check import check
     from .analyzers.diff import diff
+    from .analyzers.freeze import freeze
     from .analyzers.initfit import initfit as init
     from .analyzers.listing import listing as ls
     from .analyzers.sparsity import sparsity
@@ -34,6 +35,7 @@ _HOME = {
     "ls": "analyzers.listing:listing",
     "check": "analyzers.check",
     "diff": "analyzers.diff",
+    "freeze": "analyzers.freeze",
     "init": "analyzers.initfit:initfit",
     "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
@@ -56,6 +58,7 @@ __all__ = [
     "check",
     "convert",
     "diff",
+    "freeze",
     "init",
     "ls",
     "merged",

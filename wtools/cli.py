@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "What is wrong with a model, or may be: rules for people and pipelines."),
     "diff": ("diff", "What differs between two models, and by how much."),
     "init": ("init", "Which initializer drew each tensor, and was it trained since?"),
+    "freeze": ("freeze", "What moved in fine-tuning; what to freeze of a model, as code."),
     "layers": ("layers", "What each tensor is: layer kind, role, axes, and the blocks."),
     "merge": ("merge", "Add up the sketches of `stats --sketch-out`, from several files."),
     "convert": ("convert", "Write a model in another format, verified bit for bit."),

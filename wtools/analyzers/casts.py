@@ -9,7 +9,7 @@ bfloat16 holds values of bfloat16's grid. All is computed in float64, where roun
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,8 @@ class Fit:
 
     forward: is B what A rounds to? backward: is A what B rounds to? per_unit: the sum of 1 / unit
     over B's elements, while forward. off: how many elements of B lie beside A's, squares: the sum
-    of their squared distances in units, while backward.
+    of their squared distances in units, while backward. kept, flushed: elements that are zero on
+    neither side, and on one, while either.
     """
 
     forward: bool = True
@@ -78,6 +79,13 @@ class Fit:
     per_unit: float = 0.0
     off: int = 0
     squares: float = 0.0
+    kept: int = 0
+    flushed: int = 0
+
+    @property
+    def credible(self) -> bool:
+        """Not a tensor of zeros from one of small numbers: nobody stores that."""
+        return self.kept > self.flushed
 
     def __add__(self, other: Fit) -> Fit:
         return Fit(
@@ -86,6 +94,8 @@ class Fit:
             self.per_unit + other.per_unit,
             self.off + other.off,
             self.squares + other.squares,
+            self.kept + other.kept,
+            self.flushed + other.flushed,
         )
 
 
@@ -142,7 +152,11 @@ def _fit(x: Array, y: Array, grid: Grid, known: Fit) -> Fit:
         if backward:
             away = (y - x) / units
             off, squares = int(np.count_nonzero(away)), float(away @ away)
-    return Fit(forward, backward, per_unit, off, squares)
+    if not (forward or backward):
+        return Fit(False, False)
+    zeros = np.count_nonzero((x == 0) | (y == 0))
+    flushed = zeros - np.count_nonzero((x == 0) & (y == 0))
+    return Fit(forward, backward, per_unit, off, squares, x.size - int(zeros), int(flushed))
 
 
 def _with_infinities(
@@ -163,7 +177,7 @@ def _with_infinities(
             for grid in GRIDS
         ]
     fits = tuple(
-        Fit(fit.forward and up, fit.backward and down, fit.per_unit, fit.off, fit.squares)
+        replace(fit, forward=fit.forward and up, backward=fit.backward and down)
         for fit, (up, down) in zip(rest.fits, beyond, strict=True)
     )
     return Casts(fits, close=False)

@@ -50,7 +50,7 @@ def command(
     Tensors are matched by name, across formats too; those left over by content.
     """
     with open_tree(a, root=root) as left, open_tree(b, root=root_b or root) as right:
-        left, right = _selected(left, right, match)
+        left, right = selected(left, right, match)
         with progress("diff", left.nbytes, quiet=output.quiet) as advance:
             report = diff(
                 left,
@@ -68,7 +68,7 @@ def command(
     return worst or int(exit_code and bool(report.summary["differ"]))
 
 
-def _selected(
+def selected(
     a: WeightTree, b: WeightTree, match: tuple[str, ...]
 ) -> tuple[WeightTree, WeightTree]:
     """Of both the tensors that match; a pattern has to match something on one side only."""

@@ -1,0 +1,69 @@
+"""What became of one tensor in fine-tuning, from the figures of its change alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import WtoolsError
+from ...tree import Tensor
+from ..casts import GRIDS, Fit, hidden_step, spread
+from ..change import Change
+
+TINY = 1e-6  # relative L2: some sixteen units of float32's rounding
+
+# what can only be said to have stayed, what has moved, what cannot be compared
+STATES = (
+    *("identical", "rounding", "ambiguous", "tiny", "moved"),
+    *("resized", "added", "missing", "unreadable"),
+)
+STAYED = frozenset({"identical", "rounding"})
+MOVED = frozenset({"tiny", "moved"})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """state: one of STATES. grid: the rounding that explains it. hidden: the step of every
+    element that this rounding hides with a chance of 5 %. why: in words, where that helps.
+    """
+
+    state: str
+    grid: str = ""
+    hidden: float | None = None
+    why: str = ""
+
+
+def verdict(x: Tensor, y: Tensor, change: Change | WtoolsError, tiny: float = TINY) -> Verdict:
+    """Of the elements that were compared; the shapes may differ."""
+    if isinstance(change, WtoolsError):
+        return Verdict("unreadable", why=change.reason)
+    if not change.changed:
+        if x.dtype == y.dtype:
+            return Verdict("identical")
+        return Verdict("rounding", grid=y.dtype, why="the same values in another dtype")
+    fits = [(g, f) for g, f in zip(GRIDS, change.casts.fits, strict=True) if f.credible]
+    for grid, fit in fits:
+        if fit.forward:
+            return Verdict("rounding", grid.name, hidden_step(fit))
+    for grid, fit in fits:
+        if fit.backward:
+            return _backward(grid.name, fit, change, tiny)
+    if change.casts.close:
+        both = f"{x.dtype} and {y.dtype}"
+        return Verdict("ambiguous", both, why="within what rounding to either dtype may have done")
+    return Verdict(_size(change, tiny))
+
+
+def _backward(grid: str, fit: Fit, change: Change, tiny: float) -> Verdict:
+    """BASE is TUNED rounded: a copy of fewer digits, or a movement of less than half a unit?"""
+    spreads = spread(fit)
+    if spreads:
+        return Verdict("rounding", grid, why=f"BASE is TUNED rounded to {grid}")
+    if spreads is None:
+        why = f"BASE is TUNED rounded to {grid}, or moved by less than half a unit: too few to tell"
+        return Verdict("ambiguous", grid, why=why)
+    why = f"by less than half a unit of {grid}, but not as rounding spreads"
+    return Verdict(_size(change, tiny), why=why)
+
+
+def _size(change: Change, tiny: float) -> str:
+    return "moved" if change.nonfinite or not change.relative_l2 <= tiny else "tiny"
