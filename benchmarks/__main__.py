@@ -15,6 +15,8 @@ from .measure import machine
 
 NAMES = {
     "opening": "Opening and starting",
+    "sketch": "Statistics",
+    "convert": "Converting",
 }
 
 
