@@ -52,6 +52,9 @@ TERMINATED = 128 + signal.SIGTERM
 @click.option("--drop-optimizer", is_flag=True, help="Leave the optimizer's tensors out.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Add; repeatable.")
 @click.option("--like", type=click.Path(), metavar="FILE", help="A model to put the weights into.")
+@click.option(
+    "--weights-only", is_flag=True, help="Keras to ONNX: the tensors alone, no graph that runs."
+)
 @click.option("--shard-size", metavar="SIZE", help="Shards of at most so much: 5GB, 500MB, 2GiB.")
 @click.option(
     "--external-data/--no-external-data",
@@ -80,7 +83,8 @@ def command(
 ) -> int:
     """Write the weights of SOURCE to TARGET, whose ending says the format, and verify them.
 
-    Names, shapes and bits stay as they are unless an option asks for a change. The output is
+    A Keras model becomes a complete ONNX model that runs, its weights laid out as ONNX has them.
+    Else names, shapes and bits stay as they are unless an option asks for a change. The output is
     read back and compared bit for bit before it appears under its name; on any failure, kill or
     full disk what stood there still stands. A dry run that finds problems ends with code 4.
     """

@@ -26,7 +26,8 @@ class Options:
     to every name in turn. strip_prefix: taken off the names that begin with it, before renaming.
     drop_optimizer: leave out the optimizer's tensors where the target could keep them.
     metadata: added to, or put in place of, the source's. dequantize: write the real values of
-    quantized tensors. like: a template file. shard_size, external_data: for the formats that know
+    quantized tensors. like: a template file. weights_only: no graph from a Keras model, but its
+    tensors as they are. shard_size, external_data: for the formats that know
     these options (bytes a shard may have; tensors beside the ONNX model or in it).
     """
 
@@ -40,6 +41,7 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     dequantize: bool = False
     like: str | None = None
+    weights_only: bool = False
     shard_size: int | None = None
     external_data: bool | None = None
 

@@ -88,6 +88,11 @@ def plan(
     if writer is None:
         raise UsageError(f"{format} can only be read", path=str(target))
     _refuse_options(format, writer, options.for_writer())
+    if format == "onnx":
+        from . import graph
+
+        if graph.wanted(source, format, options):
+            return graph.graph_plan(source, path, format, options)
     kept = chosen(source, options)
     names = new_names(kept, options)
     problems = _collisions(names)

@@ -177,7 +177,7 @@ def _report(
         "target": str(plan.path),
         "tensors": len(rows),
         "nbytes": plan.nbytes,
-        "unchanged": sum(row.name == row.target and row.dtype == row.to for row in rows),
+        "unchanged": sum(not row.change or row.change.startswith("tied") for row in rows),
         **sums,
         **outcome,
     }

@@ -37,7 +37,13 @@ class Runnable:
     changes: Mapping[str, str]
     notes: tuple[str, ...]
 
-    def draft(self, name: str, *, external_data: bool | None = None) -> Draft:
+    def draft(
+        self,
+        name: str,
+        *,
+        external_data: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Draft:
         """The file `name`; its larger tensors beside it in `name.data` where there is no room."""
         total = sum(t.nbytes for t in self.tree.values()) + ROOM
         external = total > LIMIT if external_data is None else external_data
@@ -46,7 +52,7 @@ class Runnable:
             problems.append("protobuf holds at most 2 GB in a file: leave --no-external-data out")
         return Draft(
             name,
-            lambda output: _write(output, self.exported, self.tree, external),
+            lambda output: _write(output, self.exported, self.tree, external, metadata or {}),
             lost=self.notes,
             problems=tuple(problems),
             companions=part_pattern(rf"{re.escape(name)}\.data"),
@@ -82,7 +88,13 @@ def _notes(tree: WeightTree, exported: Exported) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _write(output: Output, exported: Exported, tree: WeightTree, external: bool) -> None:
+def _write(
+    output: Output,
+    exported: Exported,
+    tree: WeightTree,
+    external: bool,
+    metadata: Mapping[str, str],
+) -> None:
     data = DataFile(output.free([f"{output.final.name}.data"])[0])
     pieces: list[AnyPiece] = [
         nodes.node(o.op, o.name, o.inputs, o.outputs, o.attributes) for o in exported.operations
@@ -95,7 +107,7 @@ def _write(output: Output, exported: Exported, tree: WeightTree, external: bool)
     head = integer(1, IR) + text(2, "wtools") + text(3, __version__)
     opsets = Message(8, [text(1, "") + integer(2, OPSET)])
     with FileWriter(output.main, output.advance) as file:
-        for piece in (head, Message(7, pieces), opsets, _properties(tree)):
+        for piece in (head, Message(7, pieces), opsets, _properties(tree, metadata)):
             put(file, piece)
 
 
@@ -108,10 +120,10 @@ def _port(field: int, port: Port) -> Message:
     return nodes.port(field, port.name, port.dtype, shape)
 
 
-def _properties(tree: WeightTree) -> bytes:
-    """Which Keras wrote the model."""
+def _properties(tree: WeightTree, metadata: Mapping[str, str]) -> bytes:
+    """Which Keras wrote the model, and what was given."""
     known = tree.architecture if isinstance(tree.architecture, Mapping) else {}
-    notes = {"source": "keras", "keras_version": known.get("version")}
+    notes = {"source": "keras", "keras_version": known.get("version"), **metadata}
     return b"".join(
         entry(14, key, value if isinstance(value, str) else json.dumps(value))
         for key, value in notes.items()

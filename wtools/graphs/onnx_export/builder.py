@@ -17,6 +17,8 @@ import numpy as np
 
 from ...tree import Array, LazyData, MappedData, Tensor
 
+LITERAL = 64  # up to which the reader of ONNX takes integers for a shape, not for weights
+
 Dim = int | None
 Shape = tuple[Dim, ...]
 Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
@@ -95,8 +97,11 @@ class Builder:
         return self.nodes(op, inputs, 1, **attributes)[0]
 
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
-        """A number or a short list of integers: a Constant node, made once for each value."""
+        """A number or a list of integers: a Constant node, made once for each value; a list as
+        long as a weight is an initializer."""
         array = np.asarray(value, dtype)
+        if array.size > LITERAL:
+            return self.array("constant", array, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = self.name(f"constants/{_spelled(array)}")

@@ -151,7 +151,7 @@ def normalization(call: Call) -> Value:
         stored = call.weight("mean"), call.weight("variance")
     else:
         stored = Tensor.of("mean", _values(call, "mean")), Tensor.of("v", _values(call, "variance"))
-    laid = list(b.along(x, np.empty(shape)).shape)
+    laid = list(b.along(x, np.broadcast_to(np.float32(0), shape)).shape)
 
     def spread(array: Any) -> Any:
         return b.along(x, np.broadcast_to(_shaped(array, shape), shape))

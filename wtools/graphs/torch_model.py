@@ -1,0 +1,77 @@
+"""A Keras file as a PyTorch module: its source, and the weights that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UnsupportedError
+from ..extras import need
+from ..tree import WeightTree
+from .keras_config import graph
+from .torch_export import CLASS, export
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A module, not yet written.
+
+    source: the file that defines `Model`. tree: what its load_state_dict takes, named and laid
+    out as in torch, read on demand. origins, changes: name there -> the source's tensor, what
+    was done to it. notes: what the module leaves out.
+    """
+
+    source: str
+    tree: WeightTree
+    origins: Mapping[str, str]
+    changes: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def to_torch(tree: WeightTree) -> TorchModel:
+    """The whole model of a Keras file as the source of a PyTorch module and a state dict.
+
+    Reads headers alone. Raises UnsupportedError for what cannot be written, the layer and its
+    config named; CorruptError where the file contradicts itself.
+    """
+    try:
+        exported = export(graph(tree))
+    except UnsupportedError as error:
+        error.path = error.path or tree.path or None
+        raise
+    made = tree.replace(
+        exported.weights.values(), separator=".", architecture=None, apart={}, metadata={}
+    )
+    notes = _notes(tree, exported.origins)
+    return TorchModel(exported.source, made, exported.origins, exported.changes, notes)
+
+
+def _notes(tree: WeightTree, origins: Mapping[str, str]) -> tuple[str, ...]:
+    used = {name for origin in origins.values() for name in origin.split(", ")}
+    unused = [name for name in tree if name not in used]
+    notes = []
+    if unused:
+        plural = "s" if len(unused) > 1 else ""
+        notes.append(f"{len(unused)} tensor{plural} that inference does not need ({unused[0]}...)")
+    narrow = {t.dtype for t in tree.values()} - {"float32", "int32", "int64", "uint32", "bool"}
+    if narrow:
+        notes.append(f"{', '.join(sorted(narrow))}: the module computes in float32")
+    return tuple(notes)
+
+
+def torch_module(tree: WeightTree) -> Any:
+    """The model of an open Keras file as a live `torch.nn.Module` in eval mode, weights loaded.
+
+    Images stay channels-last at its ends. What is executed is source that wtools has just written
+    from names and numbers (see `to_torch`), nothing of the file. Raises what `to_torch` raises,
+    and MissingExtraError without torch.
+    """
+    torch = need("torch", "torch_module")
+    made = to_torch(tree)
+    names: dict[str, Any] = {"__name__": "wtools_model"}
+    exec(compile(made.source, "<model written by wtools>", "exec"), names)
+    module = names[CLASS]()
+    state = {name: torch.from_numpy(t.read(copy=True)) for name, t in made.tree.items()}
+    module.load_state_dict(state, strict=True)
+    return module.eval()
