@@ -130,6 +130,8 @@ class TestMisuse:
                 choice._core.scan(kind, isa, True, None, data)
         with pytest.raises(ValueError, match="unknown kind"):
             choice._core.sizes(99)
+        with pytest.raises(ValueError, match="counted as BYTES"):
+            choice._core.scan(choice.KINDS.index("int8"), 0, True, data, data)
 
     def test_tables_of_the_wrong_size(self) -> None:
         data = np.zeros(16, np.uint8)
@@ -156,6 +158,17 @@ class TestMisuse:
     def test_half_an_element_at_the_end_is_left_alone(self) -> None:
         found = choice._core.scan(1, 0, True, None, np.zeros(7, np.uint8))
         assert found[0][0] == 1
+
+
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_sums_at_the_ends_of_the_range_do_not_overflow(name: str, dtype: str) -> None:
+    info = np.iinfo(dtype)
+    for values in ([info.min], [info.max], [info.min, info.max]):
+        array = np.resize(np.array(values, dtype), 100_001)
+        found = by(name, array, histogram=False)
+        assert_is_of(found, array)
+        assert_agree(found, by("numpy", array, histogram=False))
 
 
 @pytest.mark.slow

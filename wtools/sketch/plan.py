@@ -36,7 +36,9 @@ class Plan:
         dtype = dtypes.get(self.dtype)
         if dtype.kind == "complex":
             return "float64"  # the magnitudes
-        return "bytes" if dtype.bits <= 8 else self.dtype
+        if dtype.bits > 8 or (self.dtype in WORDS and not self.histogram):
+            return self.dtype
+        return "bytes"
 
     @property
     def counted(self) -> bool:

@@ -29,6 +29,8 @@ WORDS: dict[str, np.dtype[Any]] = {
     "uint32": np.dtype(np.uint32),
     "int16": np.dtype(np.int16),
     "uint16": np.dtype(np.uint16),
+    "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
 }
 
 

@@ -9,9 +9,11 @@
 #error "The core needs GCC or Clang and a little-endian machine; wtools runs on NumPy without it."
 #endif
 
-/* BYTES holds every type of 8 bits and less: those have no moments, their counts tell all. */
+/* INT8 and UINT8 have moments only. BYTES holds every type of 8 bits and less and is counted
+ * only: the counts tell all. */
 enum kind {
-    FLOAT64, FLOAT32, FLOAT16, BFLOAT16, INT64, UINT64, INT32, UINT32, INT16, UINT16, BYTES, KINDS
+    FLOAT64, FLOAT32, FLOAT16, BFLOAT16, INT64, UINT64, INT32, UINT32, INT16, UINT16, INT8, UINT8,
+    BYTES, KINDS
 };
 
 static inline size_t itemsize(enum kind kind)
@@ -19,7 +21,7 @@ static inline size_t itemsize(enum kind kind)
     switch (kind) {
     case FLOAT64: case INT64: case UINT64: return 8;
     case FLOAT32: case INT32: case UINT32: return 4;
-    case BYTES: return 1;
+    case INT8: case UINT8: case BYTES: return 1;
     default: return 2;
     }
 }
@@ -46,9 +48,14 @@ static inline int64_t finite_count(const struct moments *m)
 /* Elements of one block: its float64 values fit the first-level cache. The partition into blocks
  * of this size, eight lanes in each, is the same for every instruction set, and no operation is
  * contracted into another, so that all of them give the same result to the last bit. */
-enum { BLOCK = 4096, LANES = 8 };
+enum { BLOCK = 4096, BYTE_BLOCK = 16384, LANES = 8 };
 
-/* Adds the moments of `n` elements at `data` (any alignment) to `total`, in blocks of BLOCK. */
+static inline size_t block_size(enum kind kind)
+{
+    return itemsize(kind) == 1 ? BYTE_BLOCK : BLOCK;
+}
+
+/* Adds the moments of `n` elements at `data` (any alignment) to `total`, block by block. */
 typedef void moments_function(enum kind kind, const void *data, size_t n, struct moments *total);
 
 moments_function moments_baseline, moments_avx2, moments_avx512;

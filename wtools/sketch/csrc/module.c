@@ -68,6 +68,10 @@ static int begin(struct task *task, PyObject *table)
     }
     if (table == Py_None)
         return 1;
+    if (task->kind == INT8 || task->kind == UINT8) {
+        PyErr_SetString(PyExc_ValueError, "elements of 8 bits are counted as BYTES");
+        return 0;
+    }
     if (PyObject_GetBuffer(table, &task->table, PyBUF_WRITABLE) < 0)
         return 0;
     if ((size_t)task->table.len != table_bytes(task->kind) || (uintptr_t)task->table.buf % 8) {
@@ -81,9 +85,9 @@ static int begin(struct task *task, PyObject *table)
 /* `nbytes` is a whole number of elements. Each block is counted while it is in the cache. */
 static void scan_bytes(struct task *task, const char *data, size_t nbytes)
 {
-    size_t size = itemsize(task->kind), n = nbytes / size;
-    for (size_t start = 0; start < n; start += BLOCK) {
-        size_t here = n - start < BLOCK ? n - start : BLOCK;
+    size_t size = itemsize(task->kind), n = nbytes / size, step = block_size(task->kind);
+    for (size_t start = 0; start < n; start += step) {
+        size_t here = n - start < step ? n - start : step;
         const char *block = data + start * size;
         if (task->with_moments)
             IMPLEMENTATIONS[task->isa](task->kind, block, here, &task->moments);

@@ -15,6 +15,9 @@ enum { WIDTH = 8 }; /* doubles in a vector */
 #include <immintrin.h>
 enum { WIDTH = 4 };
 #else
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 enum { WIDTH = 2 };
 #endif
 
@@ -381,6 +384,130 @@ INLINE void run64(enum kind kind, const char *data, size_t n, struct moments *to
     }
 }
 
+/* --- 8-bit integers ------------------------------------------------------------------------ */
+
+typedef int16_t vint16 __attribute__((vector_size(8 * WIDTH)));
+typedef int32_t vint32 __attribute__((vector_size(8 * WIDTH)));
+typedef int8_t half_vint8 __attribute__((vector_size(4 * WIDTH)));
+
+/* Products of 16-bit integers, each added to its neighbour's. */
+INLINE vint32 multiply_pairs(vint16 a, vint16 b)
+{
+#if defined(__AVX512F__)
+    return (vint32)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vint32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (vint32)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    vint32 even_a = ((vint32)a << 16) >> 16, even_b = ((vint32)b << 16) >> 16;
+    return even_a * even_b + ((vint32)a >> 16) * ((vint32)b >> 16);
+#endif
+}
+
+INLINE int64_t add_int32(vint32 v)
+{
+    int64_t sum = 0;
+    for (int lane = 0; lane < 2 * WIDTH; lane++)
+        sum += v[lane];
+    return sum;
+}
+
+struct powers {
+    int64_t sum, l1, s2, s3, s4;
+};
+
+/* Sums of powers of at most BYTE_BLOCK bytes y = x ^ flip, taken as signed. No lane overflows:
+ * third powers are summed in turns of at most 512, fourth powers in two halves. */
+INLINE struct powers powers_of_bytes(const uint8_t *x, size_t size, uint8_t flip)
+{
+    enum { STEP = 4 * WIDTH, TURN = 256 * STEP };
+    struct powers p = {0};
+    const vint16 one = (vint16){0} + 1;
+    const half_vint8 flips = (half_vint8){0} + (int8_t)flip;
+    vint32 sum = {0}, l1 = {0}, s2 = {0}, low = {0}, high = {0};
+    size_t i = 0;
+    while (i + STEP <= size) {
+        size_t stop = size - i < TURN ? size : i + TURN;
+        vint32 s3 = {0};
+        for (; i + STEP <= stop; i += STEP) {
+            half_vint8 bytes;
+            memcpy(&bytes, x + i, sizeof bytes);
+#if defined(__AVX512F__)
+            vint16 y = (vint16)_mm512_cvtepi8_epi16((__m256i)(bytes ^ flips));
+#else
+            vint16 y = __builtin_convertvector(bytes ^ flips, vint16);
+#endif
+            vint16 square = y * y, negative = y >> 15;
+            vint32 fourth = multiply_pairs(square, square);
+            sum += multiply_pairs(y, one);
+            l1 += multiply_pairs((y ^ negative) - negative, one);
+            s2 += multiply_pairs(square, one);
+            s3 += multiply_pairs(square, y);
+            low += fourth & 0xFFFF;
+            high += fourth >> 16;
+        }
+        p.s3 += add_int32(s3);
+    }
+    for (; i < size; i++) {
+        int64_t y = (int8_t)(x[i] ^ flip), square = y * y;
+        p.sum += y;
+        p.l1 += y < 0 ? -y : y;
+        p.s2 += square;
+        p.s3 += square * y;
+        p.s4 += square * square;
+    }
+    p.sum += add_int32(sum);
+    p.l1 += add_int32(l1);
+    p.s2 += add_int32(s2);
+    p.s4 += add_int32(low) + add_int32(high) * 65536;
+    return p;
+}
+
+/* All sums are exact. Powers are those of x - 128 where x is unsigned: moments about the mean do
+ * not change by that. */
+INLINE void run8(enum kind kind, const char *data, size_t n, struct moments *total)
+{
+    const uint8_t flip = kind == UINT8 ? 0x80 : 0;
+    for (size_t start = 0; start < n; start += BYTE_BLOCK) {
+        size_t size = n - start < BYTE_BLOCK ? n - start : BYTE_BLOCK;
+        const uint8_t *x = (const uint8_t *)data + start;
+        int8_t low = INT8_MAX, high = INT8_MIN;
+        for (size_t i = 0; i < size; i++) {
+            int8_t y = (int8_t)(x[i] ^ flip);
+            low = y < low ? y : low;
+            high = y > high ? y : high;
+        }
+        uint32_t zeros = 0;
+        for (size_t i = 0; i < size; i++)
+            zeros += x[i] == 0;
+
+        struct moments m;
+        memset(&m, 0, sizeof m);
+        int shift = flip;
+        struct powers p = powers_of_bytes(x, size, flip);
+        int64_t count = (int64_t)size;
+        wide s1 = p.sum, square = s1 * s1;
+        m.count = count;
+        m.zeros = zeros;
+        m.isum = s1 + (wide)shift * count;
+        m.il1 = kind == UINT8 ? m.isum : (wide)p.l1;
+        m.imin = low + shift;
+        m.imax = high + shift;
+        m.sum = (double)m.isum;
+        m.l1 = (double)m.il1;
+        m.min = (double)m.imin;
+        m.max = (double)m.imax;
+        /* n m2, n**2 m3 and n**3 m4 are whole numbers of less than 90 bits. */
+        double c = (double)count;
+        m.m2 = (double)(count * p.s2 - square) / c;
+        m.m3 = (double)((wide)count * count * p.s3 - 3 * count * s1 * p.s2 + 2 * square * s1) / (c * c);
+        m.m4 = (double)((wide)count * count * count * p.s4 - 4 * (wide)count * count * s1 * p.s3 +
+                        6 * count * square * p.s2 - 3 * square * square) / (c * c * c);
+        merge(kind, total, &m);
+    }
+}
+
 void MOMENTS(enum kind kind, const void *data, size_t n, struct moments *total)
 {
     switch (kind) { /* `kind` is a constant in each branch: every one is compiled for itself */
@@ -392,6 +519,8 @@ void MOMENTS(enum kind kind, const void *data, size_t n, struct moments *total)
     case UINT32: run(UINT32, data, n, total); break;
     case INT16: run(INT16, data, n, total); break;
     case UINT16: run(UINT16, data, n, total); break;
+    case INT8: run8(INT8, data, n, total); break;
+    case UINT8: run8(UINT8, data, n, total); break;
     case INT64: run64(INT64, data, n, total); break;
     case UINT64: run64(UINT64, data, n, total); break;
     default: break;
