@@ -216,9 +216,9 @@ def spread(fit: Fit) -> bool | None:
 
 
 def hidden_step(fit: Fit) -> float:
-    """The step of all elements that rounding to the grid hides with a chance of 5 %.
+    """The step of all elements that rounding to the grid hides with a chance of 5 % at most.
 
     An element moved by s rounds to another value with the chance s / unit, so that none of
-    many does with the chance exp(-s * sum of 1 / unit).
+    many does with a chance below exp(-s * sum of 1 / unit).
     """
     return -math.log(0.05) / fit.per_unit if fit.per_unit else math.inf

@@ -67,7 +67,8 @@ def counterparts(
 def _key(role: TensorRole, layers: LayerMap) -> tuple[str, ...]:
     meaning = role.meaning
     path = role.layer.replace(layers.tree_separator, "/") if layers.tree_separator else role.layer
-    return path, meaning.kind, meaning.role, meaning.part
+    part = "" if meaning.part == "l0" else meaning.part  # torch counts its recurrent layers
+    return path, meaning.kind, meaning.role, part
 
 
 def _comparable(role: TensorRole) -> bool:

@@ -42,7 +42,7 @@ class MovedRow:
     remark: str = column("what is peculiar about it")
     grid: str = column("the dtype whose rounding explains the change", shown=False)
     hidden: float | None = column(
-        "a step of every element that this rounding hides with a chance of 5 %", shown=False
+        "a step of every element that this rounding hides with a chance of 5 % at most", shown=False
     )
     low_rank: bool | None = column("is the change's rank that of a low-rank adapter?", shown=False)
     trainable: bool | None = column("the flag in TUNED's file, else in BASE's", shown=False)
@@ -369,8 +369,8 @@ def _notes(
     if hides:
         grids = ", ".join(sorted({row.grid for row in rows if row.hidden is not None}))
         yield (
-            f"rounding ({grids}) alone explains {len(hides):,} tensors; of the least telling a "
-            f"step of all elements by {max(hides):.2g} would not show (--columns name,hidden)"
+            f"rounding ({grids}) alone explains {len(hides):,} tensors; in the smallest a "
+            f"step of every element by {max(hides):.2g} may not show (--columns name,hidden)"
         )
     if any(row.rank_of is not None for row in rows):
         yield "rank: of up to 512 rows of each matrix, above what rounding alone would leave"

@@ -18,12 +18,13 @@ STATES = (
 )
 STAYED = frozenset({"identical", "rounding"})
 MOVED = frozenset({"tiny", "moved"})
+_LIKELY = frozenset({"float32", "float16", "bfloat16"})  # values of fewer bits are rarely kept so
 
 
 @dataclass(frozen=True)
 class Verdict:
     """state: one of STATES. grid: the rounding that explains it. hidden: the step of every
-    element that this rounding hides with a chance of 5 %. why: in words, where that helps.
+    element that this rounding hides with a chance of at most 5 %. why: in words, where that helps.
     """
 
     state: str
@@ -45,7 +46,7 @@ def verdict(x: Tensor, y: Tensor, change: Change | WtoolsError, tiny: float = TI
         if fit.forward:
             return Verdict("rounding", grid.name, hidden_step(fit))
     for grid, fit in fits:
-        if fit.backward:
+        if fit.backward and (spread(fit) or grid.dtype in _LIKELY | {x.dtype, y.dtype}):
             return _backward(grid.name, fit, change, tiny)
     if change.casts.close:
         both = f"{x.dtype} and {y.dtype}"
