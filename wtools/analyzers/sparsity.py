@@ -25,7 +25,7 @@ from .sparse.signature import signature
 from .sparse.structure import permuted
 from .stats import few
 
-By = Literal["tensor", "layer", "model"]
+By = Literal["tensor", "layer", "kind", "model"]
 NEAR = 1e-3  # of the rms: below it an element counts as nearly zero
 ABSOLUTE = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2)
 RELATIVE = (1e-3, 1e-2, 1e-1)
@@ -35,9 +35,9 @@ PRUNED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 @dataclass(frozen=True)
 class SparsityRow:
-    """One tensor; or the weights of a layer, or of the model, together."""
+    """One tensor; or the tensors of a layer, of a kind of layer, or of the model, together."""
 
-    name: str = column("the tensor's name, the layer's path, or the model's")
+    name: str = column("the tensor's name, the layer's path, the kind, or the model's path")
     shape: tuple[int, ...] | None = column("size along each axis; none for several tensors")
     zero_fraction: float = column(
         "elements with a magnitude not above --threshold (0)", unit="fraction", short="zeros%"
@@ -68,6 +68,9 @@ class SparsityRow:
     count: int = column("number of finite elements", unit="count", shown=False)
     outputs: int | None = column("output units", unit="count", shown=False)
     inputs: int | None = column("input units", unit="count", shown=False)
+    dead_heads: int | None = column(
+        "heads of attention of zeros only, where heads are an axis", unit="count", shown=False
+    )
     faint_outputs: int | None = column(
         "output units not dead, but all below 1e-4 of the rms", unit="count", shown=False
     )
@@ -109,7 +112,7 @@ def sparsity(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
-    """A row of sparsity figures for each tensor of real numbers (or layer, or the model).
+    """A row of sparsity figures for each tensor of real numbers (or layer, kind, or the model).
 
     threshold: magnitudes up to this count as zeros. dequantize: of the values that quantized
     integers stand for. compare: the same model trained in another way; `summary["compared"]`
@@ -144,11 +147,12 @@ def _rows(
 ) -> list[SparsityRow]:
     if by == "model":
         return [_row(tree.path or "model", once)] if once else []
-    if by == "layer":
+    if by in ("layer", "kind"):
         members: dict[str, list[Measured]] = {}
         for one in once:
-            members.setdefault(layer_path(one.tensor, tree.separator), []).append(one)
-        return [_row(path or "(no layer)", group, layer=path) for path, group in members.items()]
+            path = layer_path(one.tensor, tree.separator)
+            members.setdefault(path if by == "layer" else one.meaning.kind, []).append(one)
+        return [_row(name or f"(no {by})", group) for name, group in members.items()]
     first: dict[int, str] = {}
     rows = []
     for tensor, one in pairs:
@@ -223,9 +227,9 @@ def _curve(whole: Curve) -> list[dict[str, float]]:
 def _units(weights: Sequence[Measured]) -> dict[str, Any]:
     """Dead and negligible units, added up; None where there is no matrix."""
     names = ("outputs", "inputs", "dead_outputs", "dead_inputs", "faint_outputs", "faint_inputs")
-    if not weights:
-        return dict.fromkeys(names)
-    return {name: sum(getattr(m, name) for m in weights) for name in names}
+    heads = [m.dead_heads for m in weights if m.dead_heads is not None]
+    found = {name: sum(getattr(m, name) for m in weights) if weights else None for name in names}
+    return found | {"dead_heads": sum(heads) if heads else None}
 
 
 def _structure(weights: Sequence[Measured]) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from .progress import progress
 @click.command()
 @input_options
 @click.option(
-    "--by", type=click.Choice(["tensor", "layer", "model"]), default="tensor", help="One row per."
+    "--by",
+    type=click.Choice(["tensor", "layer", "kind", "model"]),
+    default="tensor",
+    help="One row per.",
 )
 @click.option(
     "--threshold",
@@ -33,7 +36,7 @@ from .progress import progress
 def command(
     source: Input,
     output: Output,
-    by: Literal["tensor", "layer", "model"],
+    by: Literal["tensor", "layer", "kind", "model"],
     threshold: float,
     dequantize: bool,
     compare: str | None,

@@ -73,6 +73,16 @@ class Measured:
     def faint_inputs(self) -> int:
         return self._faint(self.structure.input_max) if self.structure else 0
 
+    @property
+    def dead_heads(self) -> int | None:
+        """Heads of attention of zeros only; None where heads are not an axis of their own."""
+        if self.view is None or not self.view.heads:
+            return None
+        if self.structure is None:
+            return 0
+        units = self.structure.inputs if self.view.heads_in else self.structure.outputs
+        return int(np.count_nonzero(units.reshape(self.view.heads, -1).sum(axis=1) == 0))
+
     def _faint(self, largest: Array) -> int:
         return int(np.count_nonzero((largest > 0) & (largest < FAINT * self.sketch.rms)))
 

@@ -26,17 +26,18 @@ from .curve import Curve
 from .measured import SPIKE, Measured
 
 LEAST = 256  # weights in a tensor below which its magnitudes say little
-ZEROS = 0.005  # fraction of zeros below which they may be chance
+ZEROS = 0.02  # fraction of zeros below which they may be chance
 HOLE = 3.5  # times the low quantile that a density without a hole has
 SLIM = 0.05  # of the layer's largest gamma
 _SLIMMED = 0.1  # of all channels
 _SPIKE = 0.045  # of the weights below 0.03 of their rms (normal 0.024, Laplace 0.042)
 _LIVE_SPIKE = 0.2  # the same without units that hold nothing larger
+_EDGE = 0.015  # of the rms: twice the median of the spike, so its end where it is spread evenly
 _EVEN = 0.03  # the 10 % quantile over the median: 0.2 where spread evenly, 0 over powers of ten
 _SHRUNK = 0.5  # of 1/sqrt(fan in): the median magnitude of the narrowest usual initialization
 
 NONE = "no sign of pruning or regularization"
-LINEAR = "no zeros: least squares or L2 (Ridge)"
+LINEAR = "least squares or L2 (Ridge)"
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _evidence(one: Measured, live: Curve, zeros: float) -> dict[str, float]:
         "hole": live.magnitude(low) / median / (-math.log1p(-low) / math.log(2)),
         "spike": one.spike,
         "live_spike": one.live_spike,
+        "spike_edge": 2 * live.magnitude(one.spike / 2) / live.rms,
         "evenness": live.magnitude(0.1) / median,
         "shrinkage": median * math.sqrt(fan_in(one)),
         # log-likelihoods a weight of the best Laplace and the best normal density, both about 0
@@ -119,13 +121,17 @@ def _explained(
         pattern = one.structure.pattern if one.structure else None
         if pattern and not linear:
             return f"{pattern[0]}:{pattern[1]} pruning"
+        if evidence["zeros_in_dead_units"] > 0.9 and linear and one.outputs > 1:
+            return f"{LINEAR}; inputs that are zero never varied"
         if evidence["zeros_in_dead_units"] > 0.9 and not linear:
             return "whole units are zero: structured pruning, or ReLUs that died"
         return "magnitude pruning" if evidence["hole"] > HOLE else "L1 (or ElasticNet), proximal"
     if linear:
         return LINEAR
-    shrunk = evidence["shrinkage"] < _SHRUNK
-    if one.spike >= SPIKE and one.live_spike >= _LIVE_SPIKE and evidence["evenness"] >= _EVEN:
+    summed = one.view is not None and one.view.reduced  # embeddings begin as small as they like
+    shrunk = summed and evidence["shrinkage"] < _SHRUNK
+    narrow = one.spike >= SPIKE and evidence["spike_edge"] < _EDGE
+    if narrow and one.live_spike >= _LIVE_SPIKE and evidence["evenness"] >= _EVEN:
         return "L1, by subgradient"
     return "L2 (weight decay)" if one.spike >= _SPIKE and shrunk else NONE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ...layers import Meaning
@@ -28,6 +28,8 @@ class View:
     outputs_first: bool
     reduced: bool = True
     gates: str = ""
+    heads: int = 0
+    heads_in: bool = False
 
     @property
     def outputs(self) -> int:
@@ -54,7 +56,10 @@ def view_of(tensor: Tensor, meaning: Meaning, tree: WeightTree) -> View | None:
     out = [k for k, axis in enumerate(axes) if outputs & set(axis)]
     into = [k for k, axis in enumerate(axes) if inputs & set(axis)]
     gates = _gates(axes, meaning, tree) if meaning.kind in _GATED else ""
-    return _view(tensor.shape, out, into, meaning.kind not in ("embedding", "positional"), gates)
+    heads = next((tensor.shape[k] for k, axis in enumerate(axes) if tuple(axis) == ("H",)), 0)
+    reduced = meaning.kind not in ("embedding", "positional")
+    view = _view(tensor.shape, out, into, reduced, gates)
+    return replace(view, heads=heads, heads_in="H" in inputs) if view and heads else view
 
 
 def _sides(names: set[str], meaning: Meaning) -> tuple[set[str], set[str]]:
