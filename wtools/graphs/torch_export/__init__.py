@@ -166,12 +166,15 @@ def _source(graph: Graph, code: Code, inputs: list[Value], results: list[Value])
     helpers = sources(code.parts)
     body = code.body(inputs, results, {*PARTS, CLASS})
     shapes = ", ".join(f"({tuple(v.shape)!r}, {v.dtype!r})" for v in inputs)
-    ordered = any("OrderedDict" in text for text in code.modules.values())
-    head = ["from collections import OrderedDict", ""] if ordered else []
+    head = ["from collections import OrderedDict", ""] if "separable" in code.parts else []
     lines = [
         f'"""The model {_plain(graph.name)}, written by wtools {__version__} from its config.',
         "",
         "Inputs and outputs are laid out as in Keras: images have their channels last.",
+        "",
+        f"    model = {CLASS}()",
+        '    model.load_state_dict(torch.load("model.pt", weights_only=True))',
+        "    model.eval()",
         '"""',
         "",
         *head,

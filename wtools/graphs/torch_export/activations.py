@@ -9,7 +9,7 @@ from typing import Any
 from ..ir import Layer
 from ..onnx_export.activations import name_of
 from .call import LAYERS, Call, layer
-from .code import Code, Value, Weight, listed, spelled
+from .code import Code, Value, Weight, spelled, tupled
 
 # `{}` is the tensor, `{dim}` the axis of its channels
 TEMPLATES = {
@@ -21,7 +21,8 @@ TEMPLATES = {
     "hard_tanh": "F.hardtanh({})", "hard_shrink": "F.hardshrink({})",
     "soft_shrink": "F.softshrink({})", "tanh_shrink": "F.tanhshrink({})",
     "leaky_relu": "F.leaky_relu({}, 0.2)", "log_sigmoid": "F.logsigmoid({})",
-    "sparse_sigmoid": "(0.5 * {} + 0.5).clamp(0, 1)", "squareplus": "(({0} ** 2 + 4).sqrt() + {0}) / 2",
+    "sparse_sigmoid": "(0.5 * {} + 0.5).clamp(0, 1)",
+    "squareplus": "(({0} ** 2 + 4).sqrt() + {0}) / 2",
     "softmax": "F.softmax({}, dim={dim})", "log_softmax": "F.log_softmax({}, dim={dim})",
     "glu": "F.glu({}, dim={dim})",
 }  # fmt: skip
@@ -132,7 +133,7 @@ def prelu(call: Call) -> Value:
         return b.along(x, array).reshape(shape)
 
     ref = call.module(
-        f"{b.part('BroadcastPReLU')}(({listed(shape)},))",
+        f"{b.part('BroadcastPReLU')}({tupled(shape)})",
         weight=Weight(tuple(shape), (alpha,), laid, "channels first" if x.first else ""),
     )
     return b.like(x, f"{ref}({x})")

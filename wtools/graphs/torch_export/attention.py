@@ -52,9 +52,7 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
     numbers = [*sizes, heads, shared, size, inputs[1].shape[2], out.shape[-1]]
     rest = "" if bias else ", bias=False"
     part = b.part("MultiHeadAttention")
-    ref = b.module(
-        call.layer.path, f"{part}({', '.join(map(str, numbers))}{rest})", weights
-    )
+    ref = b.module(call.layer.path, f"{part}({', '.join(map(str, numbers))}{rest})", weights)
     mask = _mask(call, query, value, key if given is not None else None)
     more = f", {mask}" if mask else ""
     text = f"{ref}({query}, {value}, {key}{more})"
@@ -151,10 +149,7 @@ def _scores(call: Call, query: Value, key: Value) -> str:
     factor = ""
     if call.flag("use_scale", additive):
         scale = call.weight("scale")
-        shape = f"({', '.join(map(str, scale.shape))}{',' if scale.ndim == 1 else ''})"
-        name = f"{call.layer.path}/scale"
-        part = b.part("Constant")
-        factor = b.module(name, f"{part}({shape})", {"value": Weight(scale.shape, (scale,))}) + "()"
+        factor = b.stored(f"{call.layer.path}/scale", Weight(scale.shape, (scale,)))
     if not additive and call.text("score_mode", "dot") == "dot":
         scores = f"{query} @ {key}.transpose(1, 2)"
         return f"{factor} * ({scores})" if factor else scores
@@ -162,5 +157,3 @@ def _scores(call: Call, query: Value, key: Value) -> str:
         raise call.unsupported(f"score_mode={call.option('score_mode')!r}")
     total = f"torch.tanh({query}[:, :, None] + {key}[:, None])"
     return f"({factor} * {total}).sum(-1)" if factor else f"{total}.sum(-1)"
-
-

@@ -21,7 +21,7 @@ import numpy as np
 from ...layouts import keras, rearrange, torch
 from ...tree import Array, LazyData, Tensor
 from ..onnx_export.builder import as_float32
-from .names import BUILTINS, Attributes, Names
+from .names import LOCALS, Attributes, Names
 
 Dim = int | None
 Shape = tuple[Dim, ...]
@@ -135,10 +135,10 @@ class Code:
     def _state(self, name: str, weight: Weight, layer: str, constructor: str) -> None:
         sources = [as_float32(source) for source in weight.sources]
         found = re.match(r"(?:nn\.)?(\w+)", constructor)
-        said = {"layer": layer, "kind": found[1] if found else ""}
+        kind = found[1] if found else ""
         make = weight.make
         if make is None:
-            self.weights[name] = replace(sources[0], name=name, stored=name, **said)
+            self.weights[name] = replace(sources[0], name=name, stored=name, layer=layer, kind=kind)
         else:
             whole, shape = make, weight.shape
 
@@ -147,7 +147,9 @@ class Code:
                 return np.ascontiguousarray(made).reshape(shape)
 
             dtype = "float32" if sources else str(np.asarray(whole()).dtype)
-            self.weights[name] = Tensor(name, shape, dtype, LazyData(compute), **said)
+            self.weights[name] = Tensor(
+                name, shape, dtype, LazyData(compute), layer=layer, kind=kind
+            )
             self.changes[name] = weight.what
         if sources:
             self.origins[name] = ", ".join(source.name for source in weight.sources)
@@ -213,9 +215,12 @@ class Code:
         """An array that the file has in its config, as a buffer of the module."""
         array = np.asarray(array, np.float32)
         weight = Weight(array.shape, (), lambda: array, "from the config")
-        shape = listed(array.shape) + ("," if array.ndim == 1 else "")
-        part = self.part("Constant")
-        return self.module(f"{self.scope}/{role}", f"{part}(({shape}))", {"value": weight}) + "()"
+        return self.stored(f"{self.scope}/{role}", weight)
+
+    def stored(self, path: str, weight: Weight) -> str:
+        """An expression for an array that is a buffer of the module `path`."""
+        constructor = f"{self.part('Constant')}({tupled(weight.shape)})"
+        return self.module(path, constructor, {"value": weight}) + "()"
 
     # --- text -----------------------------------------------------------------------------------
 
@@ -228,7 +233,7 @@ class Code:
                 uses.setdefault(int(token), []).append(number)
         for value in results:
             uses.setdefault(value.id, []).append(last)
-        free = Names(BUILTINS | frozenset(taken))
+        free = Names(LOCALS | frozenset(taken))
         names = {value.id: free.new(self.hints[value.id]) for value in given}
         for number, statement in enumerate(self.statements):
             for made in statement.made:
@@ -254,11 +259,16 @@ def listed(numbers: Sequence[Any]) -> str:
     return ", ".join(map(spelled, numbers))
 
 
+def tupled(numbers: Sequence[Any]) -> str:
+    """`(1, 2)`, `(1,)`."""
+    return f"({listed(numbers)}{',' if len(numbers) == 1 else ''})"
+
+
 def many(numbers: Sequence[int]) -> str:
     """`2` where all are equal, else `(1, 2)`."""
     if len(set(numbers)) == 1:
         return str(numbers[0])
-    return f"({listed(numbers)})"
+    return tupled(numbers)
 
 
 def spelled(value: Any) -> str:

@@ -9,7 +9,7 @@ from ...tree import Tensor
 from ..onnx_export.convolutions import same
 from .activations import activate
 from .call import Call, layer
-from .code import Code, Dim, Value, Weight, listed, many, moved
+from .code import Code, Dim, Value, Weight, listed, many, moved, tupled
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Padding:
         """`x`, padded where the layer cannot do it."""
         pads = f"({listed(self.pads)})"
         if self.dynamic:
-            wide, far = f"({listed(kernel)},)", f"({listed(stride)},)"
+            wide, far = f"{tupled(kernel)}", f"{tupled(stride)}"
             pads = f"{b.part('same_pads')}({x}, {wide}, {far})"
         elif not self.pads:
             return str(x)
@@ -150,8 +150,7 @@ def separable(call: Call) -> Value:
         "pointwise__weight": Weight((filters, size, *ones), (pointwise,), turn, "transposed"),
         **{f"pointwise__{key}": value for key, value in bias.items()},
     }
-    both = f"OrderedDict(depthwise={made}, pointwise={second})"
-    ref = call.module(f"nn.Sequential({both})", **weights)
+    ref = call.module(f"{call.b.part('separable')}({made}, {second})", **weights)
     return activate(call, call.from_first(f"{ref}({padded})", (shape[0], filters, *shape[2:])))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...tree import Tensor
 from .activations import activate
 from .call import Call, layer
-from .code import Value, Weight, listed, moved
+from .code import Value, Weight, moved, tupled
 
 
 @layer("Dense", masks=True)
@@ -65,10 +65,10 @@ def einsum_dense(call: Call) -> Value:
     if call.option("bias_axes"):
         bias = call.weight("bias")
         weights["bias"] = Weight(bias.shape, (bias,))
-        extra = f", ({listed(bias.shape)},)"
+        extra = f", {tupled(bias.shape)}"
     whole = f"{left},{right}->{output}"
     part = b.part("EinsumLinear")
-    ref = call.module(f"{part}({whole!r}, ({listed(kernel.shape)},){extra})", **weights)
+    ref = call.module(f"{part}({whole!r}, {tupled(kernel.shape)}{extra})", **weights)
     return activate(call, b.value(f"{ref}({x})", shape))
 
 

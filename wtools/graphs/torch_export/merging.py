@@ -113,5 +113,3 @@ def dot(call: Call) -> Value:
     if len(shape) == 1:
         return b.value(f"{text}.unsqueeze(1)", (*shape, 1))
     return b.value(text, shape)
-
-

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...tree import Tensor
 from .call import Call, layer
-from .code import Code, Value, Weight, filled, listed, spelled
+from .code import Code, Value, Weight, filled, listed, spelled, tupled
 
 
 def axes_of(call: Call, x: Value, default: Any = -1) -> list[int]:
@@ -167,7 +167,10 @@ def normalization(call: Call) -> Value:
     if call.optional("mean") is not None:
         stored = [call.weight("mean"), call.weight("variance")]
     else:
-        stored = [Tensor.of("mean", _values(call, "mean")), Tensor.of("v", _values(call, "variance"))]
+        stored = [
+            Tensor.of("mean", _values(call, "mean")),
+            Tensor.of("v", _values(call, "variance")),
+        ]
     laid = b.along(x, np.broadcast_to(np.float32(0), shape)).shape
 
     def spread(array: Any) -> Any:
@@ -185,8 +188,7 @@ def normalization(call: Call) -> Value:
         if not from_file:
             array = make(tensor.read())
             weight = Weight(laid, (), lambda array=array: array, "from the config")
-        part = f"{b.part('Constant')}(({listed(laid)},))"
-        names.append(b.module(f"{b.scope}/{role}", part, {"value": weight}) + "()")
+        names.append(b.stored(f"{b.scope}/{role}", weight))
     if call.flag("invert"):
         return b.like(x, f"{x} * {names[1]} + {names[0]}", mask=None, dtype="float32")
     return b.like(x, f"({x} - {names[0]}) / {names[1]}", mask=None, dtype="float32")
@@ -231,5 +233,5 @@ def layer_scale(call: Call) -> Value:
     weight = Weight(gamma.shape, (gamma,))
     if shape != gamma.shape:
         weight = Weight(shape, (gamma,), lambda array: array.reshape(shape), "reshaped")
-    ref = call.module(f"{b.part('Scale')}(({listed(shape)},))", weight=weight)
+    ref = call.module(f"{b.part('Scale')}({tupled(shape)})", weight=weight)
     return b.like(x, f"{ref}({x})")

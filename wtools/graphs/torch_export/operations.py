@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..onnx_export.merging import broadcast
 from . import activations
 from .call import OPERATIONS, Call, layer, operation
-from .code import Value, listed, spelled
-from .merging import aligned, broadcast, joined
+from .code import Value, listed, spelled, tupled
+from .merging import aligned, joined
 from .shapes import padded, permuted, reshaped, sliced
 
 _LEFT, _RIGHT = ("x1", "x", "a"), ("x2", "y", "b")
@@ -223,9 +224,7 @@ def reduction(call: Call) -> Value:
 @operation("Reshape")
 def reshape(call: Call) -> Value:
     x, wanted = tensor(call), given(call, 1, "newshape", "shape")
-    numbers = isinstance(wanted, (list, tuple)) and all(
-        n is None or type(n) is int for n in wanted
-    )
+    numbers = isinstance(wanted, (list, tuple)) and all(n is None or type(n) is int for n in wanted)
     if not numbers or not wanted or wanted[0] not in (-1, None, x.shape[0]) or x.rank < 2:
         raise call.unsupported(f"the shape {wanted!r}")
     return reshaped(call.b, x, (x.shape[0], *(None if n == -1 else n for n in wanted[1:])))
@@ -272,7 +271,7 @@ def squeeze(call: Call) -> Value:
         axis = [i for i, n in enumerate(x.shape) if n == 1]
     axes = {int(a) % x.rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])}
     shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return call.b.value(f"{x}.squeeze(({listed(sorted(axes))},))", shape, x.dtype)
+    return call.b.value(f"{x}.squeeze({tupled(sorted(axes))})", shape, x.dtype)
 
 
 @operation("Concatenate", "Stack")
@@ -355,7 +354,7 @@ def get_item(call: Call) -> Value:
     if dropped or added:
         y = b.last(y)
         shape = [n for i, n in enumerate(y.shape) if i not in dropped]
-        text = f"{y}.squeeze(({listed(dropped)},))" if dropped else str(y)
+        text = f"{y}.squeeze({tupled(dropped)})" if dropped else str(y)
         for axis in added:
             shape.insert(axis, 1)
             text += f".unsqueeze({axis})"

@@ -55,6 +55,12 @@ class EinsumLinear(nn.Module):
         return x if self.bias is None else x + self.bias
 '''
 
+_SEPARABLE = '''
+def separable(depthwise, pointwise):
+    """Two convolutions, one after the other."""
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
+'''
+
 _SAME_PADS = '''
 def same_pads(x, kernel, stride):
     """What Keras' padding="same" adds to `x`: where it is odd, more after. For F.pad."""
@@ -112,7 +118,7 @@ class Steps(nn.Module):
         return torch.stack(outputs, 1), state
 '''
 
-_STEP_RNN = '''
+_STEP_RNN = """
 class StepRNN(Steps):
     def __init__(self, input_size, units, activation, bias=True):
         super().__init__(input_size, units, 1, 1, bias, False)
@@ -121,9 +127,9 @@ class StepRNN(Steps):
     def step(self, x, h):
         x = F.linear(x, self.weight_ih_l0, self.bias_ih_l0) + F.linear(h, self.weight_hh_l0)
         return (self.activation(x),)
-'''
+"""
 
-_STEP_LSTM = '''
+_STEP_LSTM = """
 class StepLSTM(Steps):
     def __init__(self, input_size, units, activation, recurrent_activation, bias=True):
         super().__init__(input_size, units, 4, 2, bias, False)
@@ -134,7 +140,7 @@ class StepLSTM(Steps):
         i, f, g, o = x.chunk(4, -1)
         c = self.recurrent_activation(f) * c + self.recurrent_activation(i) * self.activation(g)
         return self.recurrent_activation(o) * self.activation(c), c
-'''
+"""
 
 _STEP_GRU = '''
 class StepGRU(Steps):
@@ -202,6 +208,7 @@ PARTS: dict[str, tuple[tuple[str, ...], str]] = {
     "Scale": ((), _SCALE),
     "BroadcastPReLU": ((), _PRELU),
     "EinsumLinear": ((), _EINSUM),
+    "separable": ((), _SEPARABLE),
     "same_pads": ((), _SAME_PADS),
     "SamePadAveragePool": (("same_pads",), _AVERAGE),
     "Steps": ((), _STEPS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .call import Call, layer
-from .code import Value, listed, many
+from .code import Value, many, tupled
 from .convolutions import window
 
 
@@ -29,7 +29,7 @@ def _pool(call: Call, kind: str) -> Value:
     rest = f", stride={many(strides)}" if strides != extents else ""
     if kind == "Avg" and uneven:
         part = call.b.part("SamePadAveragePool")
-        ref = call.module(f"{part}(({listed(extents)},), ({listed(strides)},))")
+        ref = call.module(f"{part}({tupled(extents)}, {tupled(strides)})")
         y = f"{ref}({x})"
     else:
         rest += padding.option
@@ -64,7 +64,7 @@ def _whole(call: Call, method: str) -> Value:
     else:
         axes = range(2, x.rank) if x.first else range(1, x.rank - 1)
         shape = (x.shape[0], *ones, x.shape[-1])
-    text = f"{x}.{method}(dim=({listed(list(axes))},){', keepdim=True' if keep else ''})"
+    text = f"{x}.{method}(dim={tupled(list(axes))}{', keepdim=True' if keep else ''})"
     return b.value(text, shape, first=x.first and keep)
 
 

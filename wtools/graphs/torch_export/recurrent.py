@@ -208,9 +208,7 @@ def _single(call: Call, kind: str, config: Mapping[str, Any]) -> Result:
         raise call.unsupported("stateful=True")
     cell = cell_of(call, kind, config, call.layer.weights, steps=x.mask is not None)
     backwards, zeros = call.flag("go_backwards"), call.flag("zero_output_for_mask")
-    made = one_way(
-        call, call.layer.path, cell, x, initial, backwards=backwards, zeros=zeros
-    )
+    made = one_way(call, call.layer.path, cell, x, initial, backwards=backwards, zeros=zeros)
     if call.flag("return_sequences"):
         y = replace(made.sequence, mask=x.mask)
     else:
@@ -313,7 +311,11 @@ def _both(
     constructor = f"{head}, batch_first=True, bidirectional=True)"
     ref = b.module(call.layer.path, constructor, weights)
     count = cell.states
-    pairs = [f"torch.stack(({initial[i]}, {initial[count + i]}))" for i in range(count)] if initial else []
+    pairs = (
+        [f"torch.stack(({initial[i]}, {initial[count + i]}))" for i in range(count)]
+        if initial
+        else []
+    )
     more = f", ({', '.join(pairs)})" if len(pairs) > 1 else f", {pairs[0]}" if pairs else ""
     sequence = b.new((*x.shape[:2], 2 * cell.units))
     ends = [b.new((2, x.shape[0], cell.units)) for _ in range(count)]

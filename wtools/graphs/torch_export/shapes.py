@@ -129,7 +129,9 @@ def cropping(call: Call) -> Value:
     x = call.b.last(call.x) if call.channels_first else call.x
     axes = _spatial(call, x)
     around = sides(call, "cropping", len(axes))
-    cuts = {axis: slice(a or None, -z if z else None) for axis, (a, z) in zip(axes, around, strict=True)}
+    cuts = {
+        axis: slice(a or None, -z if z else None) for axis, (a, z) in zip(axes, around, strict=True)
+    }
     return sliced(call.b, x, cuts)
 
 
