@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,7 +117,7 @@ def test_a_core_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_core_was_built() -> None:
     """Where there is a compiler the tests must not pass by way of the twin alone."""
-    assert COMPILED
+    assert COMPILED or not shutil.which("cc")
 
 
 @pytest.mark.skipif(not COMPILED, reason="nothing compiled to misuse")

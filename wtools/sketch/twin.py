@@ -140,9 +140,9 @@ def measure(words: Array, dtype: str) -> Sketch:
         return Sketch(dtype, **fields, sum=0.0, l1=0.0)
     with np.errstate(over="ignore"):
         total, l1 = float(x.sum()), float(np.abs(x).sum())
-    center = total / x.size
-    fields |= {"sum": total, "l1": l1, "center": center}
-    fields |= {"min": float(x.min()) + 0.0, "max": float(x.max()) + 0.0}
+    low, high = float(x.min()), float(x.max())
+    center = min(max(total / x.size, low), high)  # exact for a constant
+    fields |= {"sum": total, "l1": l1, "center": center, "min": low + 0.0, "max": high + 0.0}
     return Sketch(dtype, **fields, **_central(x - center))
 
 
