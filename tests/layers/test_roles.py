@@ -209,7 +209,7 @@ def test_tied_weights_are_named_where_they_stand() -> None:
     assert found["lm_head.weight"].kind == "dense"
 
 
-@pytest.mark.parametrize("count", [1, 20_000])
+@pytest.mark.parametrize("count", [1, 5_000])
 def test_large_and_deep_names_end_in_time(count: int) -> None:
     deep = ".".join("a" * 500)
     tensors = [Tensor.of(f"{deep}.{i}.weight", np.zeros((2, 2), "f4")) for i in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..layouts import keras
 from .context import Context
 from .model import Group, Meaning
-from .words import TOKEN, says
+from .words import ACTIVATION, says
 
 _RENAMED = {  # Flax -> Keras
     "embedding": "embeddings",
@@ -72,7 +72,7 @@ def _kind(group: Group, called: dict[str, str]) -> tuple[str, float, str]:
         return "embedding", 0.97, ""
     if {"moving_mean", "moving_variance"} <= called.keys():
         return "batch_norm", 0.97, ""
-    if "alpha" in called and not set(called) & TOKEN:
+    if "alpha" in called and (group.separator == "/" or ACTIVATION & set(group.called)):
         return "prelu", 0.9, ""
     if _NORM & called.keys() and "weight" not in called:
         if called.keys() & {"beta", "bias"}:

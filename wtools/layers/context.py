@@ -134,6 +134,11 @@ class Context:
         return Counter(shape[0] for shape in self.kernels if shape[1] > 1)
 
     @cached_property
+    def normed(self) -> frozenset[int]:
+        """The lengths of all norms."""
+        return frozenset(flow.outs for flow in self.flows if flow and flow.norm)
+
+    @cached_property
     def _votes(self) -> dict[tuple[str, ...], Counter[str]]:
         """Beginning of a path -> which way the matrices below it lie whose bias tells it."""
         votes: dict[tuple[str, ...], Counter[str]] = {}

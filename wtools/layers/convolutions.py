@@ -78,8 +78,8 @@ def _by_neighbours(
         score += weight * ((after.ins == second) - (after.ins == first))
     if before is not None:
         score += 2.0 * ((before.outs == first) - (before.outs == second))
-        takes = after is not None and after.ins == first
-        if before.outs == first and not takes and not context.made[second]:
+        follows = after is None or (after.ins != first and second in context.normed)
+        if before.outs == first and follows and not context.made[second]:
             score += 2.0  # nothing makes as many channels as a plain convolution would need
     return score if context.trusts_neighbours(group) else 0.25 * score
 
@@ -89,7 +89,7 @@ def _depthwise(group: Group, shape: tuple[int, ...], context: Context) -> float:
     channels = shape[0]
     before = context.before(group)
     if max(shape[2:]) == 1:
-        return 0.1
+        return 0.8 if before is not None and before.outs == channels else 0.1
     if before is None and context.trusts_neighbours(group):
         return 0.05
     if before is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .context import Context, Flow, decisive_axes, pattern
 from .convolutions import sigmoid
 from .model import Group, Meaning
-from .words import EMBEDDING, POSITION, PROJECTION
+from .words import EMBEDDING, LINEAR, POSITION, PROJECTION
 
 
 def matrix(group: Group, leaf: str, context: Context) -> Meaning:
@@ -56,13 +56,19 @@ def _by_name(group: Group) -> float:
     last, own = called[-1], set(called)
     if last in EMBEDDING:
         return 5.0
+    if called == ("w",):  # `w1` of a gated layer, or just a weight
+        return -1.0
+    if own & LINEAR:
+        return -4.0
     if last in PROJECTION and not own & {"relative", "position", "positional"}:
         return -4.0 + 1.0 * bool(own & EMBEDDING)
     if own & POSITION:
         return 3.0
     if own & EMBEDDING:
         return 3.0
-    if last in ("shared", "table", "codebook"):
+    if last in ("table", "codebook"):
+        return 5.0
+    if last == "shared":
         return 2.5
     if own & PROJECTION:
         return -3.0

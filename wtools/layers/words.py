@@ -36,12 +36,15 @@ PROJECTION = word_set(
     "wo wq wk wv w attn score logits router decoder pooler reduction expert experts "
     "predictions adapter hidden intermediate regressor bottleneck excite squeeze transform"
 )
+LINEAR = word_set("linear lin dense fc proj projection")
 CONVOLUTION = word_set("conv convs convolution conv1d conv2d conv3d cnn dwconv dw pw stem")
 UPWARDS = word_set(
     "up ups upsample upsampler upsampling upconv deconv deconvolution transpose transposed "
-    "convtranspose tconv trans unpool decoder decode generator dec"
+    "convtranspose tconv trans unpool decoder decode generator dec resize"
 )
-SURELY_UPWARDS = word_set("upconv deconv deconvolution transposed convtranspose tconv transpose")
+SURELY_UPWARDS = word_set(
+    "convt convtr upconv deconv deconvolution transposed convtranspose tconv transpose"
+)
 NORM = word_set("norm norms ln layernorm rms rmsnorm bn gn groupnorm instancenorm normalization")
 LAYER_NORM = word_set("ln layernorm")
 GROUP_NORM = word_set("gn groupnorm")
