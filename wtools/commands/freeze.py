@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from ..analyzers.freeze import freeze, plan
 from ..analyzers.freeze.code import CODES
@@ -70,7 +71,7 @@ def command(
     """
     if len(paths) > 2:
         raise click.UsageError("one MODEL, or BASE and TUNED")
-    _refuse(given | {"root_tuned": root_tuned}, _OF_ONE if len(paths) == 2 else _OF_TWO)
+    _refuse(click.get_current_context(), _OF_ONE if len(paths) == 2 else _OF_TWO)
     if len(paths) == 1:
         with open_tree(paths[0], root=root) as tree:
             kept = tree.select(*match) if match else tree
@@ -82,10 +83,10 @@ def command(
         return _compared(base, tuned, match, output, given)
 
 
-def _refuse(given: dict[str, Any], others: tuple[str, ...]) -> None:
+def _refuse(context: click.Context, others: tuple[str, ...]) -> None:
     """Options that mean nothing for so many files."""
     for name in others:
-        if given.get(name) not in (None, False, 1.0):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             wanted = "BASE and TUNED" if others is _OF_TWO else "one MODEL"
             raise click.UsageError(f"--{name.replace('_', '-')} needs {wanted}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from ..matching import pairs
 from ..stats import few
 from .rank import Rank, rank_of_change
 from .units import is_statistic, units
-from .verdict import MOVED, STATES, STAYED, TINY, Verdict, verdict
+from .verdict import MOVED, STATES, STAYED, TINY, Verdict, unusual_grids, verdict
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ def moved(
     translated = counterparts(found.only_a, found.only_b, a.found, b.found)
     gone = {x.name for x, _ in translated}
     come = {y.name for _, y in translated}
-    results = measured(
-        [*found.matched, *translated], casts=True, threads=threads, progress=progress
-    )
-    compared = [(one, _verdict(one, tiny)) for one in results]
+    work = [*found.matched, *translated]
+    results = list(measured(work, casts=True, threads=threads, progress=progress))
+    seen = {grid for one in results for grid in unusual_grids(*one)}
+    compared = [(one, _verdict(one, tiny, seen)) for one in results]
     rows = [_row(a, b, one, said, rank) for one, said in compared]
     rows += [_lone(a, t, "missing") for t in found.only_a if t.name not in gone]
     order = {name: i for i, name in enumerate(base)}
@@ -145,9 +145,9 @@ def moved(
     )
 
 
-def _verdict(one: Measured, tiny: float) -> Verdict:
+def _verdict(one: Measured, tiny: float, seen: Collection[str]) -> Verdict:
     x, y, change = one
-    said = verdict(x, y, change, tiny)
+    said = verdict(x, y, change, tiny, seen)
     if x.shape == y.shape or said.state == "unreadable":
         return said
     if x.size == y.size and isinstance(change, Change):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ...errors import WtoolsError
 from ...tree import Tensor
-from ..casts import GRIDS, Fit, hidden_step, spread
+from ..casts import GRIDS, Fit, Grid, hidden_step, spread
 from ..change import Change
 
 TINY = 1e-6  # relative L2: some sixteen units of float32's rounding
@@ -18,7 +19,8 @@ STATES = (
 )
 STAYED = frozenset({"identical", "rounding"})
 MOVED = frozenset({"tiny", "moved"})
-_LIKELY = frozenset({"float32", "float16", "bfloat16"})  # values of fewer bits are rarely kept so
+_USUAL = frozenset({"float32", "float16", "bfloat16"})  # values of fewer bits are rarely kept so
+_EVIDENCE = 32  # elements that no chance lets fit a grid
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,55 @@ class Verdict:
     why: str = ""
 
 
-def verdict(x: Tensor, y: Tensor, change: Change | WtoolsError, tiny: float = TINY) -> Verdict:
-    """Of the elements that were compared; the shapes may differ."""
+def verdict(
+    x: Tensor,
+    y: Tensor,
+    change: Change | WtoolsError,
+    tiny: float = TINY,
+    seen: Collection[str] = (),
+) -> Verdict:
+    """Of the elements that were compared; the shapes may differ.
+
+    seen: grids that explain larger tensors of the same model. A grid on which weights are rarely
+    kept explains a few elements by chance; they need such company.
+    """
     if isinstance(change, WtoolsError):
         return Verdict("unreadable", why=change.reason)
     if not change.changed:
         if x.dtype == y.dtype:
             return Verdict("identical")
         return Verdict("rounding", grid=y.dtype, why="the same values in another dtype")
-    fits = [(g, f) for g, f in zip(GRIDS, change.casts.fits, strict=True) if f.credible]
+    fits = [
+        (grid, fit)
+        for grid, fit in zip(GRIDS, change.casts.fits, strict=True)
+        if fit.credible and (_usual(grid, x, y) or fit.kept >= _EVIDENCE or grid.name in seen)
+    ]
     for grid, fit in fits:
         if fit.forward:
             return Verdict("rounding", grid.name, hidden_step(fit))
     for grid, fit in fits:
-        if fit.backward and (spread(fit) or grid.dtype in _LIKELY | {x.dtype, y.dtype}):
+        if fit.backward and (_usual(grid, x, y) or spread(fit)):
             return _backward(grid.name, fit, change, tiny)
     if change.casts.close:
         both = f"{x.dtype} and {y.dtype}"
         return Verdict("ambiguous", both, why="within what rounding to either dtype may have done")
     return Verdict(_size(change, tiny))
+
+
+def _usual(grid: Grid, x: Tensor, y: Tensor) -> bool:
+    return not grid.cut and (grid.dtype in _USUAL or grid.dtype in (x.dtype, y.dtype))
+
+
+def unusual_grids(x: Tensor, y: Tensor, change: Change | WtoolsError) -> set[str]:
+    """The rarely used grids that explain a tensor beyond chance."""
+    if not isinstance(change, Change) or not change.changed:
+        return set()
+    fits = zip(GRIDS, change.casts.fits, strict=True)
+    return {
+        grid.name
+        for grid, fit in fits
+        if not _usual(grid, x, y) and fit.forward and fit.kept >= _EVIDENCE
+    }
 
 
 def _backward(grid: str, fit: Fit, change: Change, tiny: float) -> Verdict:

@@ -3,21 +3,28 @@
 Keras keeps the flag in each layer's config and, when it builds a model anew, sets it on the
 layer and on all below it (keras/src/layers/layer.py). So a model within a model is trainable where
 anything in it is.
+
+A legacy `.h5` file lists the weights of a model within a model with the trainable ones first, and
+Keras loads them by their places in that list (`_legacy_weights` of
+keras/src/legacy/saving/legacy_h5_format.py): with other flags the list has to be in another order.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import UnsupportedError
 from ...files import Source
 from ...outputs import Output, staged
 from ...streams import FileWriter
+from ...tree import Tensor, WeightTree
 from .. import zips
 from ..zip_writer import ZipWriter
+from .config import layer_tree
 from .reader import read
 
 _DEEPEST = 64
@@ -64,6 +71,8 @@ def write_flags(
                 with FileWriter(output.main, output.advance) as file:
                     file.copy(source, 0, source.size)
                 _put(output, text)
+                with Source(str(output.main)) as copy:
+                    _reorder(output, tree, read(copy))
 
 
 def _set(layer: dict[str, Any], flags: Mapping[str, bool], above: str, depth: int) -> Iterator[str]:
@@ -104,6 +113,66 @@ def _put(output: Output, text: str) -> None:
 
     with h5py.File(output.main, "r+", locking=False) as file:
         file.attrs["model_config"] = text.encode()
+
+
+def _reorder(output: Output, old: WeightTree, new: WeightTree) -> None:
+    """Lists the weights of each group of the copy in the order of its flags.
+
+    old, new: the model with the flags before, and after. Raises UnsupportedError.
+    """
+    import h5py
+
+    assert isinstance(new.architecture, dict)
+    model = layer_tree(new.architecture["keras"])
+    leaves = model.leaves() if model is not None else ()
+    place = {"/".join(path): i for i, (path, _) in enumerate(leaves)}
+    stored = {tensor.stored: tensor for tensor in new.values()}
+    with h5py.File(output.main, "r+", locking=False) as file:
+        for group in file["model_weights"].values():
+            lists = [n for n in group.attrs if re.fullmatch(r"weight_names\d*", n)]
+            lists.sort(key=lambda n: int(n.removeprefix("weight_names") or 0))
+            names = [name for one in lists for name in group.attrs[one]]
+            texts = [n.decode() if isinstance(n, bytes) else str(n) for n in names]
+            found = [stored.get(f"{group.name[1:]}/{text.strip('/')}") for text in texts]
+            tensors = [tensor for tensor in found if tensor is not None]
+            if all(old[t.name].trainable == t.trainable for t in tensors):
+                continue
+            if len(tensors) < len(found) or any(t.layer not in place for t in tensors):
+                raise UnsupportedError(
+                    "the order of weights under other flags is not known",
+                    path=old.path,
+                    place=group.name,
+                )
+            _refuse_mixed(tensors, old)
+            numbers = sorted(
+                range(len(names)),
+                key=lambda i: (not tensors[i].trainable, place[tensors[i].layer], i),
+            )
+            start = 0
+            for one in lists:
+                count = len(group.attrs[one])
+                group.attrs[one] = [names[i] for i in numbers[start : start + count]]
+                start += count
+
+
+def _refuse_mixed(tensors: Sequence[Tensor], old: WeightTree) -> None:
+    """Raises UnsupportedError for a layer that hides several with statistics, whose order it
+    would be, frozen, that Keras does not tell.
+    """
+    owners: dict[str, set[str]] = {}
+    for tensor in tensors:
+        before = old[tensor.name].trainable
+        if before == tensor.trainable is False:
+            owners.setdefault(tensor.layer, set()).add(tensor.name.rpartition("/")[0])
+    changed = {t.layer for t in tensors if old[t.name].trainable != t.trainable}
+    for layer, parts in owners.items():
+        if layer in changed and len(parts) > 1:
+            raise UnsupportedError(
+                f"{layer!r} holds several layers with statistics: the order of its weights under "
+                "another flag is not known",
+                path=old.path,
+                advice="Save the model as .keras first.",
+            )
 
 
 def _pack(output: Output, source: Source, text: str) -> None:
