@@ -69,7 +69,9 @@ class Setting:
 def candidates(at: Setting) -> list[Candidate]:
     """Every distribution that an initializer would have drawn such a tensor from."""
     found = [*_defaults(at), *(() if at.vector else _scaled(at)), *_fixed(at)]
-    if at.bias:  # a few numbers fit many things: only what is drawn for a bias
+    if at.bias:  # a few numbers fit many things: only what is drawn for a bias; in Keras none is
+        if at.keras:
+            return []
         found = [*_defaults(at), *(one for one in _fixed(at) if one.name in _FOR_BIASES)]
     best: dict[tuple[str, float], Candidate] = {}
     for one in found:  # one name and law once, the most usual first

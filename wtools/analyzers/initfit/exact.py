@@ -43,8 +43,8 @@ def pattern(tensor: Tensor, meaning: Meaning, sketch: Sketch, units: int = 0) ->
     if tensor.ndim < 2 or tensor.size > _LARGEST:
         return None
     side = min(tensor.shape[0], math.prod(tensor.shape[1:]))
-    sparse = sketch.zeros + min(*tensor.shape[-2:], *tensor.shape[:2]) * 2 > sketch.count
-    if sketch.zeros and sparse and sketch.min == 0:
+    diagonal = max(min(tensor.shape[:2]), min(tensor.shape[-2:]))
+    if sketch.min == 0 and sketch.count - sketch.zeros <= diagonal:
         return _identity(tensor, sketch)
     if side < 2:
         return None

@@ -21,12 +21,21 @@ from .structure import independence, structure
 UNTOUCHED, LIGHTLY, TRAINED, NOT_INIT = "untouched", "lightly trained", "trained", "not an init"
 FEW = 1000  # elements below which a tensor's own distribution does not settle the matter
 _TIE = 6.0  # log-likelihood within which two candidates are not told apart
-_NEAR, _FAR = 0.05, 0.35  # distances up to which it was lightly trained, and trained
+_NEAR, _FAR = 0.03, 0.35  # distances up to which it was lightly trained, and trained
+_OFTEN = 0.05  # chance of a coincidence from which a fit is called weak
+_USUAL = 4  # rank up to which
 _UNNAMED = 50_000  # elements that show a normal distribution of a scale no candidate has
 _NEAREST = 6  # candidates whose distance is worked out where none fits
 _STARTS: Mapping[str, float] = {  # role -> the constant that it begins as
-    **dict.fromkeys(("gamma", "moving_variance", "scale", "magnitude"), 1.0),
-    **dict.fromkeys(("beta", "moving_mean", "bias", "recurrent_bias", "biases"), 0.0),
+    "gamma": 1.0,
+    "moving_variance": 1.0,
+    "scale": 1.0,
+    "magnitude": 1.0,
+    "beta": 0.0,
+    "moving_mean": 0.0,
+    "bias": 0.0,
+    "recurrent_bias": 0.0,
+    "biases": 0.0,
     "alpha": 0.25,
 }
 _NO_LAW = frozenset({"gamma", "beta", "moving_mean", "moving_variance", "alpha", "num_batches"})
@@ -34,7 +43,8 @@ _NO_LAW = frozenset({"gamma", "beta", "moving_mean", "moving_variance", "alpha",
 
 @dataclass(frozen=True)
 class Judgement:
-    """See the columns of `InitRow`. exact: is it a pattern, not a distribution? std: nominal."""
+    """See the columns of `InitRow`. exact: is it a pattern, not a distribution? weak: would
+    tensors of any scale often fit some candidate so well?"""
 
     fit: str
     verdict: str
@@ -44,6 +54,7 @@ class Judgement:
     gain: float | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = False
+    weak: bool = False
     twins: int = 0
 
 
@@ -52,7 +63,7 @@ def judge(
 ) -> Judgement:
     """alpha: the p-value below which a candidate is ruled out."""
     if not sketch.finite or sketch.finite < sketch.count:
-        evidence = {"nans": sketch.nans, "infs": sketch.infs}
+        evidence: dict[str, Any] = {"nans": sketch.nans, "infs": sketch.infs}
         return Judgement("", NOT_INIT, evidence=evidence)
     shown = pattern(tensor, meaning, sketch)
     if shown is not None and (sketch.count > 1 or sketch.min in (0, 1)):
@@ -64,7 +75,7 @@ def judge(
     sample = Sample(sketch, padding)
     found = _accepted(sample, candidates(setting), alpha)
     if found:
-        return _fitting(tensor, sample, found, alpha)
+        return _fitting(tensor, sample, found, setting, alpha)
     return _unfitting(tensor, meaning, sample, setting, alpha)
 
 
@@ -96,7 +107,9 @@ def _plausible(sample: Sample, law: Law) -> bool:
     return abs(math.log(sample.rms / law.std)) < 8 * error + 0.01
 
 
-def _fitting(tensor: Tensor, sample: Sample, found: Sequence[Fitted], alpha: float) -> Judgement:
+def _fitting(
+    tensor: Tensor, sample: Sample, found: Sequence[Fitted], setting: Setting, alpha: float
+) -> Judgement:
     """Some candidate fits the distribution; do the places of the elements agree?"""
     most = found[0][1].log_likelihood
     tied = [pair for pair in found if pair[1].log_likelihood >= most - _TIE]
@@ -118,8 +131,23 @@ def _fitting(tensor: Tensor, sample: Sample, found: Sequence[Fitted], alpha: flo
         runner_up=others[0][0].name if others else "",
         gain=sample.rms / law.std,
         evidence=evidence,
+        weak=_coincidence(sample, best, setting) > _OFTEN,
         twins=places.twins,
     )
+
+
+def _coincidence(sample: Sample, best: Candidate, setting: Setting) -> float:
+    """How often a scale drawn at random, evenly over three powers of ten, would fit as well.
+
+    The usual initializers have that chance once, all others share theirs.
+    """
+    if sample.count < FEW:
+        return 1.0
+    error = math.sqrt((moment(best.law.family, 4) - 1) / (4 * sample.count))
+    if best.law.bound < math.inf:
+        error = max(2 / sample.count, 2.0**-9 if sample.exact else 0.0)
+    many = 1 if best.rank <= _USUAL else len({c.law for c in candidates(setting)}) / 3
+    return min(1.0, many * 6 * error / math.log(1000))
 
 
 def _same(a: Law, b: Law) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ... import dtypes
@@ -18,12 +18,14 @@ from ..stats import few
 from .activations import activations, known
 from .advice import advice_on, advice_on_signal
 from .candidates import Setting
-from .judge import FEW, LIGHTLY, UNTOUCHED, Judgement, judge
+from .judge import UNTOUCHED, Judgement, judge
+from .neighbours import with_neighbours
 from .settings import settings
 from .signal import ACTIVATIONS, Signal, bars, propagate
 from .steps import Measured, steps_of
 
 FALSE_ALARMS = 0.01  # chance that any tensor of a fresh file is called touched
+_LEAST = 10  # tensors that the chance is divided by, if there are fewer
 _ASSUMED = "relu"
 _SKIPPED = frozenset({"buffer", "quantization", "quantized_linear", "normalization"})
 
@@ -77,7 +79,7 @@ def initfit(
     found = layer_map(tree)
     told = settings(tree, found)
     wanted = [t for t in tree.distinct() if _analysed(t, found)]
-    alpha = FALSE_ALARMS / max(1, len(wanted))
+    alpha = FALSE_ALARMS / max(_LEAST, len(wanted))
     judged: dict[object, tuple[Judgement, Measured]] = {}
     failures: list[WtoolsError] = []
     for tensor, result in sketches(wanted, threads=threads, progress=progress):
@@ -89,7 +91,7 @@ def initfit(
         measured = Measured(result.std, result.rms)
         judged[tie_key(tensor)] = judgement, measured
     names = {t.name: judged[tie_key(t)] for t in tree.values() if tie_key(t) in judged}
-    by_layer = _with_neighbours(found, {name: pair[0] for name, pair in names.items()})
+    by_layer = with_neighbours(found, {name: pair[0] for name, pair in names.items()})
     measures = {name: pair[1] for name, pair in names.items()}
     return _report(tree, found, told, by_layer, measures, activation, failures, alpha)
 
@@ -104,32 +106,6 @@ def _analysed(tensor: Tensor, found: LayerMap) -> bool:
         and meaning.kind not in _SKIPPED
         and meaning.role not in ("num_batches", "mask", "power_iteration")
     )
-
-
-def _with_neighbours(found: LayerMap, judged: Mapping[str, Judgement]) -> dict[str, Judgement]:
-    """Few elements fit many things: such a tensor goes with the larger ones of its layer.
-
-    A layer that has none goes with the model: where most of its weights are trained, it is too.
-    """
-    large = {
-        name: j
-        for name, j in judged.items()
-        if found.tensors[name].tensor.size >= FEW and not j.exact
-    }
-    fresh = sum(j.verdict == UNTOUCHED for j in large.values())
-    mostly_fresh = 2 * fresh >= len(large)
-    of_layer: dict[str, list[bool]] = {}
-    for name, j in large.items():
-        of_layer.setdefault(found.tensors[name].layer, []).append(j.verdict == UNTOUCHED)
-    answer = {}
-    for name, j in judged.items():
-        role = found.tensors[name]
-        if j.verdict == UNTOUCHED and not j.exact and role.tensor.size < FEW:
-            if not all(of_layer.get(role.layer, [mostly_fresh])):
-                told = {**j.evidence, "few": "too few elements to tell: as the weights beside it"}
-                j = replace(j, verdict=LIGHTLY, evidence=told)
-        answer[name] = j
-    return answer
 
 
 def _report(

@@ -58,7 +58,8 @@ class Sample:
         """Of an exact type: the points half-way between neighbours, where rounding divides."""
         values = np.unique(bins.of(self.sketch.dtype).values)
         values = values[np.isfinite(values)].astype(np.float64)
-        return (values[1:] + values[:-1]) / 2
+        middle: Array = (values[1:] + values[:-1]) / 2
+        return middle
 
     def edges(self, wanted: Array) -> Array:
         """The points nearest to the wanted ones where bins meet, ascending, none twice."""
@@ -67,9 +68,10 @@ class Sample:
             at = np.clip(np.searchsorted(edges, wanted), 1, edges.size - 1)
             nearer = wanted - edges[at - 1] < edges[at] - wanted
             rounded: Array = np.unique(edges[at - nearer])
-            return rounded
-        mantissa, exponent = np.frexp(wanted)
-        return np.unique(np.ldexp(np.round(mantissa * 256) / 256, exponent))
+        else:
+            mantissa, exponent = np.frexp(wanted)
+            rounded = np.unique(np.ldexp(np.round(mantissa * 256) / 256, exponent))
+        return rounded
 
     def counts(self, edges: Array) -> Array:
         """How many elements lie before the first edge, between each two, after the last."""

@@ -1,0 +1,73 @@
+"""What a tensor's neighbours say of it, where its own elements leave the matter open.
+
+Few elements fit many initializers, and small steps hide in a normal distribution, which has no
+bound that they would cross. But what one optimizer moves, it moves together: a layer whose bias
+is no longer what it was drawn as has been trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...layers import LayerMap
+from .judge import FEW, LIGHTLY, UNTOUCHED, Judgement
+
+_NOT_LEARNED = frozenset({"moving_mean", "moving_variance"})  # a frozen layer's move too
+
+
+def with_neighbours(found: LayerMap, judged: Mapping[str, Judgement]) -> dict[str, Judgement]:
+    """The judgements, those of open cases as their layer's and the model's other tensors say."""
+    model = _Model(found, judged)
+    return {name: _open_case(name, j, model) or j for name, j in judged.items()}
+
+
+class _Model:
+    """What is known of all tensors without their neighbours."""
+
+    def __init__(self, found: LayerMap, judged: Mapping[str, Judgement]) -> None:
+        self.layer_of = {name: found.tensors[name].layer for name in judged}
+        self.biases = {name for name in judged if "bias" in found.tensors[name].meaning.role}
+        self.moved: dict[str, set[str]] = {}
+        for name, j in judged.items():
+            if j.verdict != UNTOUCHED and found.tensors[name].meaning.role not in _NOT_LEARNED:
+                self.moved.setdefault(self.layer_of[name], set()).add(name)
+        large = {
+            name: j
+            for name, j in judged.items()
+            if found.tensors[name].tensor.size >= FEW and not j.exact
+        }
+        self.sure = {name: j for name, j in large.items() if not _weak(j)} or large
+        fresh = [j for j in self.sure.values() if j.verdict == UNTOUCHED]
+        self.mostly_fresh = 2 * len(fresh) >= len(self.sure)
+        self.drawn = {name for j in fresh for name in _schemes(j)}
+
+
+def _open_case(name: str, j: Judgement, model: _Model) -> Judgement | None:
+    """The judgement that neighbours turn it into, None where they do not."""
+    layer = model.layer_of[name]
+    hidden = j.verdict == UNTOUCHED and not j.exact and j.evidence.get("family") == "normal"
+    if (hidden or _weak(j)) and model.moved.get(layer, set()) - {name}:
+        return _lightly(j, "fits, but other tensors of its layer have moved")
+    if not _weak(j):
+        return None
+    beside = [other for other in model.sure if model.layer_of[other] == layer and other != name]
+    if beside:  # none of them has moved
+        return None
+    if not model.mostly_fresh:
+        return _lightly(j, "fits, but many would, and most of the model has moved")
+    if model.drawn and name not in model.biases and not model.drawn & _schemes(j):
+        return _lightly(j, "fits, but many would, and nothing else in the model was drawn so")
+    return None
+
+
+def _weak(found: Judgement) -> bool:
+    return found.verdict == UNTOUCHED and found.weak
+
+
+def _schemes(found: Judgement) -> set[str]:
+    return {name.partition(" (")[0] for name in (found.fit, *found.ties)}
+
+
+def _lightly(found: Judgement, why: str) -> Judgement:
+    return replace(found, verdict=LIGHTLY, evidence={**found.evidence, "neighbours": why})
