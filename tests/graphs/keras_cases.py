@@ -68,9 +68,6 @@ def convolutions() -> dict[str, Case]:
         "conv2d any size": _one((None, None, 3), "Conv2D", 4, 3, strides=2, padding="same"),
         "conv1d causal": _one((9, 3), "Conv1D", 4, 3, padding="causal", dilation_rate=2),
         "conv1d any length": _one((None, 3), "Conv1D", 4, 5, padding="same"),
-        "conv2d channels first": _one(
-            (3, 9, 8), "Conv2D", 4, 3, strides=2, padding="same", data_format="channels_first"
-        ),
     }
 
 
@@ -302,9 +299,12 @@ def attention() -> dict[str, Case]:
     def causal(x: Any) -> Any:
         return layers().MultiHeadAttention(3, 2)(x, x, use_causal_mask=True)
 
-    def masked(ids: Any) -> Any:
-        x = layers().Embedding(10, 6, mask_zero=True)(ids)
-        return layers().MultiHeadAttention(2, 3)(x, x)
+    def masked(dropout: float) -> Callable[..., Any]:
+        def made(ids: Any) -> Any:
+            x = layers().Embedding(10, 6, mask_zero=True)(ids)
+            return layers().MultiHeadAttention(2, 3, dropout=dropout)(x, x)
+
+        return made
 
     def simple(kind: str, **options: Any) -> Callable[..., Any]:
         return lambda q, v: getattr(layers(), kind)(**options)([q, v])
@@ -315,7 +315,8 @@ def attention() -> dict[str, Case]:
         "multi head value_dim": (both, heads(value_dim=3, use_bias=False)),
         "multi head output": (both, heads(output_shape=9)),
         "multi head causal": ([(5, 6)], causal),
-        "multi head masked": ([((7,), "int32")], masked),
+        "multi head masked": ([((7,), "int32")], masked(0.0)),
+        "multi head masked, dropout": ([((7,), "int32")], masked(0.5)),
         "grouped": ([(4, 6)], lambda x: layers().GroupQueryAttention(3, 4, 2)(x, x)),
         "attention": ([(4, 6), (5, 6)], simple("Attention")),
         "attention scaled": ([(4, 6), (5, 6)], simple("Attention", use_scale=True)),

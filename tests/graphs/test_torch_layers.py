@@ -25,7 +25,7 @@ def test_the_module_computes_what_keras_does(case: Case, tmp_path: Path) -> None
     model, arrays = build(case)
     path = tmp_path / "model.h5"
     model.save(path)
-    wanted = model(arrays if len(arrays) > 1 else arrays[0], training=False)
+    wanted = model(arrays, training=False)
     wanted = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     with wtools.open(path) as tree:
         module = torch_module(tree)

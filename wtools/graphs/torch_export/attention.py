@@ -51,6 +51,8 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
     sizes = [kernel.shape[0] for kernel in inputs]
     numbers = [*sizes, heads, shared, size, inputs[1].shape[2], out.shape[-1]]
     rest = "" if bias else ", bias=False"
+    # keras/src/layers/attention: with dropout it goes through a Softmax layer, which masks twice
+    rest += ", zeros=True" if call.number("dropout", 0.0) > 0 else ""
     part = b.part("MultiHeadAttention")
     ref = b.module(call.layer.path, f"{part}({', '.join(map(str, numbers))}{rest})", weights)
     mask = _mask(call, query, value, key if given is not None else None)

@@ -147,9 +147,8 @@ class Code:
                 return np.ascontiguousarray(made).reshape(shape)
 
             dtype = "float32" if sources else str(np.asarray(whole()).dtype)
-            self.weights[name] = Tensor(
-                name, shape, dtype, LazyData(compute), layer=layer, kind=kind
-            )
+            data = LazyData(compute)
+            self.weights[name] = Tensor(name, shape, dtype, data, layer=layer, kind=kind)
             self.changes[name] = weight.what
         if sources:
             self.origins[name] = ", ".join(source.name for source in weight.sources)

@@ -167,10 +167,7 @@ def normalization(call: Call) -> Value:
     if call.optional("mean") is not None:
         stored = [call.weight("mean"), call.weight("variance")]
     else:
-        stored = [
-            Tensor.of("mean", _values(call, "mean")),
-            Tensor.of("v", _values(call, "variance")),
-        ]
+        stored = [Tensor.of(name, _values(call, name)) for name in ("mean", "variance")]
     laid = b.along(x, np.broadcast_to(np.float32(0), shape)).shape
 
     def spread(array: Any) -> Any:

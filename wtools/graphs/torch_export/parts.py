@@ -91,7 +91,8 @@ _STEPS = '''
 class Steps(nn.Module):
     """A recurrent layer step by step: what nn.LSTM, nn.GRU and nn.RNN have no options for.
 
-    Names and layouts of the weights are those of torch.nn. A masked step repeats the output before, or has zeros.
+    Names and layouts of the weights are those of torch.nn. A masked step repeats the output
+    before it, or has zeros.
     """
 
     def __init__(self, input_size, units, gates, states, bias, bias_hh):
@@ -167,21 +168,28 @@ class StepGRU(Steps):
         return (z * h + (1 - z) * self.activation(n + n_h),)
 '''
 
-_ATTENTION = '''
-def attend(scores, value, mask=None):
-    """The mean of `value`, weighted by the softmax of the scores where the mask is true."""
-    if mask is None:
-        return torch.softmax(scores, -1) @ value
-    weights = torch.softmax(torch.where(mask, scores, -1e9), -1)
-    return torch.where(mask, weights, 0.0) @ value
-'''
-
 _MULTI_HEAD = '''
 class MultiHeadAttention(nn.Module):
-    """Keras' attention: heads of any width, fewer of them for keys and values if so wished."""
+    """Keras' attention: heads of any width, fewer of them for keys and values if so wished.
 
-    def __init__(self, query, value, key, heads, key_heads, key_dim, value_dim, output, bias=True):
+    Where nothing may be attended to it is the mean of all, or 0 if `zeros`.
+    """
+
+    def __init__(
+        self,
+        query,
+        value,
+        key,
+        heads,
+        key_heads,
+        key_dim,
+        value_dim,
+        output,
+        bias=True,
+        zeros=False,
+    ):
         super().__init__()
+        self.zeros = zeros
         self.heads, self.key_heads, self.scale = heads, key_heads, key_dim**-0.5
         self.q_proj = nn.Linear(query, heads * key_dim, bias=bias)
         self.k_proj = nn.Linear(key, key_heads * key_dim, bias=bias)
@@ -198,8 +206,13 @@ class MultiHeadAttention(nn.Module):
         v = self.split(self.v_proj(value), self.key_heads)
         if mask is not None and mask.dim() == 3:
             mask = mask[:, None]
-        x = attend(q @ k.transpose(-1, -2) * self.scale, v, mask)
-        return self.out_proj(x.transpose(1, 2).flatten(2))
+        scores = q @ k.transpose(-1, -2) * self.scale
+        if mask is not None:
+            scores = torch.where(mask, scores, -1e9)
+        weights = torch.softmax(scores, -1)
+        if mask is not None and self.zeros:
+            weights = torch.where(mask, weights, 0.0)
+        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
 '''
 
 # name -> (the parts it needs, its source)
@@ -215,8 +228,7 @@ PARTS: dict[str, tuple[tuple[str, ...], str]] = {
     "StepRNN": (("Steps",), _STEP_RNN),
     "StepLSTM": (("Steps",), _STEP_LSTM),
     "StepGRU": (("Steps",), _STEP_GRU),
-    "attend": ((), _ATTENTION),
-    "MultiHeadAttention": (("attend",), _MULTI_HEAD),
+    "MultiHeadAttention": ((), _MULTI_HEAD),
 }
 
 
