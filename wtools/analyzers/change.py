@@ -250,7 +250,7 @@ def _change(x: Array, y: Array, span: _Span, known: Casts) -> Change:
 
 
 def _measured(p: Array, q: Array, x: Array, y: Array, same_dtype: bool) -> tuple[float, ...]:
-    """max_abs, changed, nonfinite, sign_flips, aa, bb, ab, dd of the change from p to q.
+    """max_abs, changed, nonfinite, sign_flips, aa, bb, _dot(x, y), dd of the change from p to q.
 
     x, y: the same elements as real numbers.
     """
@@ -262,20 +262,15 @@ def _measured(p: Array, q: Array, x: Array, y: Array, same_dtype: bool) -> tuple
         nonfinite = int(np.count_nonzero(changed & ~finite))
         p, q, x, y = p[finite], q[finite], x[finite], y[finite]
         aa, bb = _dot(x, x), _dot(y, y)
-    if "c" in (x.dtype.kind, y.dtype.kind):
-        ab = _dot(x, y)
-    elif np.float64 in (p.dtype, q.dtype):  # whose products may underflow to zero
-        ab = _dot(x, y)
+    if np.float64 in (p.dtype, q.dtype):  # whose products may underflow to zero
         flips = int(np.count_nonzero((x < 0) & (y > 0) | (x > 0) & (y < 0)))
-    else:
-        product = x * y
-        ab = float(product.sum())
-        flips = int(np.count_nonzero(product < 0))
+    elif "c" not in (x.dtype.kind, y.dtype.kind):
+        flips = int(np.count_nonzero(x * y < 0))
     long_integers = same_dtype and p.dtype.kind in "iu" and p.dtype.itemsize == 8
     distance = _distance(p, q) if long_integers else y - x
     most = float(np.abs(distance).max(initial=0.0))
     dd = _dot(distance, distance)
-    return most, int(np.count_nonzero(changed)), nonfinite, flips, aa, bb, ab, dd
+    return most, int(np.count_nonzero(changed)), nonfinite, flips, aa, bb, _dot(x, y), dd
 
 
 def _dot(x: Array, y: Array) -> float:

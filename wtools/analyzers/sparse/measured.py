@@ -33,8 +33,8 @@ SPIKE = 0.25  # of the weights that small: where so many are, do they make up wh
 class Measured:
     """One tensor with all that was found of it.
 
-    view: None for what is no matrix. structure: None where there is nothing to structure: no
-    zeros, and too few small magnitudes to make up a unit.
+    view: None for what is no matrix. structure: None where there is nothing to structure: too few
+    zeros and small magnitudes to make up a unit.
     """
 
     tensor: Tensor
@@ -204,12 +204,19 @@ def _looked_at(one: Measured, threshold: float) -> Measured:
     small = bool(threshold) and one.sketch.below_bounds(above)[1] > 0
     if one.view is None:
         return replace(one, zeros=_zeros(one.tensor, threshold)) if small else one
-    if not (small or one.zeros or _may_be_faint(one) or one.spike >= SPIKE):
+    if not (small or _may_be_dead(one) or _may_be_faint(one) or one.spike >= SPIKE):
         return one
     seen = structure(one.tensor, one.view, threshold)
     if seen is None:
         return replace(one, too_wide=True)
     return replace(one, structure=seen, zeros=seen.zeros)
+
+
+def _may_be_dead(one: Measured) -> bool:
+    """Are the zeros as many as a unit has weights, or one in a hundred? Fewer have no structure."""
+    assert one.view is not None
+    unit = one.tensor.size // max(one.view.outputs, one.view.inputs)
+    return one.zeros >= max(1, min(unit, one.tensor.size // 100))
 
 
 def _may_be_faint(one: Measured) -> bool:

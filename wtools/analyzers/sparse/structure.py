@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,8 @@ def structure(tensor: Tensor, view: View, threshold: float = 0.0) -> Structure |
         return None
     counter = _Counter(view)
     for first, slab in slabs(tensor, (before, x, row), _ALIGN):
-        values = reals(slab.reshape(-1), tensor.dtype)
+        plain = slab.dtype in (np.float32, np.float64)
+        values = slab if plain else reals(slab.reshape(-1), tensor.dtype)
         values = values.reshape(*slab.shape[:2], between, y, after)
         counter.add(first, values, threshold)
     return counter.result(tensor.size)
@@ -112,26 +113,28 @@ class _Counter:
         self.sampled = 0
 
     def add(self, first: int, values: Array, threshold: float) -> None:
-        """`values`: float64 (or complex128), (before, some of X from `first`, ...)."""
+        """`values`: real numbers, or complex ones, of (before, some of X from `first`, ...)."""
         magnitude = np.abs(values)
         mask = ~(magnitude <= threshold)
         here = slice(first, first + values.shape[1])
-        self.counts[0][here] += mask.sum(axis=(0, 2, 3, 4))
-        self.counts[1][:] += mask.sum(axis=(0, 1, 2, 4))
-        for largest, axes in (
+        for largest, others in (
             (self.largest[0][here], (0, 2, 3, 4)),
             (self.largest[1], (0, 1, 2, 4)),
         ):
-            np.fmax(largest, magnitude.max(axis=axes), out=largest)
-        inputs_axis = 3 if self.view.outputs_first else 1
+            np.fmax(largest, magnitude.max(axis=others), out=largest)
+        kept = mask.view(np.uint8)
+        sums = {axis: _sums(kept, axis) for axis in (1, 3)}
+        self.counts[0][here] += sums[3][16].sum(axis=(0, 2, 3, 4), dtype=np.int64)
+        self.counts[1][:] += sums[1][16].sum(axis=(0, 1, 2, 4), dtype=np.int64)
+        outputs, inputs = (1, 3) if self.view.outputs_first else (3, 1)
         for m, counts in self.groups.items():
-            counts += np.bincount(grouped(mask, inputs_axis, m).reshape(-1), minlength=m + 1)
-        places = mask.transpose(0, 2, 4, 1, 3).reshape(-1, mask.shape[1], mask.shape[3])
-        if not self.view.outputs_first:
-            places = places.transpose(0, 2, 1)
-        for size, (tiles, empty) in _tiles(places) if self.blocks else ():
-            self.blocks[size] = self.blocks[size][0] + tiles, self.blocks[size][1] + empty
-        self._keep(places[0])
+            counts += np.bincount(sums[inputs][m].reshape(-1), minlength=m + 1)
+        for (r, c), any_kept in _tiles(kept, outputs, inputs) if self.blocks else ():
+            tiles, empty = self.blocks[r, c]
+            empty += any_kept.size - int(np.count_nonzero(any_kept))
+            self.blocks[r, c] = tiles + any_kept.size, empty
+        place = mask[0, :, 0, :, 0]
+        self._keep(place if self.view.outputs_first else place.T)
 
     def _keep(self, place: Mask) -> None:
         """Some outputs of the first place, as far as they have come."""
@@ -162,26 +165,42 @@ class _Counter:
         )
 
 
-def grouped(mask: Mask, axis: int, m: int) -> NDArray[np.intp]:
-    """How many are true in each group of m along `axis`; the last may have fewer than m."""
-    starts = np.arange(0, mask.shape[axis], m)
-    counts: NDArray[np.intp] = np.add.reduceat(mask, starts, axis=axis, dtype=np.intp)
-    return counts
+def _sums(x: NDArray[np.uint8], axis: int) -> dict[int, NDArray[np.uint8]]:
+    """m -> how many of each m along `axis` are 1; the last may be of fewer than m."""
+    fours = _folded(x, axis, 4, np.add)
+    eights = _folded(fours, axis, 2, np.add)
+    return {4: fours, 8: eights, 16: _folded(eights, axis, 2, np.add)}
 
 
-def _tiles(places: Mask) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """For each size of BLOCKS (all blocks, empty ones) of masks (place, output, input)."""
-    found = {(1, 1): places}
-    for size, smaller in (
-        *(((1, 4), (1, 1)), ((1, 16), (1, 4)), ((4, 1), (1, 1)), ((16, 1), (4, 1))),
-        *(((4, 4), (1, 4)), ((8, 8), (4, 4)), ((16, 16), (8, 8))),
-    ):
-        pooled = found[smaller]
-        for axis, whole, part in ((1, size[0], smaller[0]), (2, size[1], smaller[1])):
-            starts = np.arange(0, pooled.shape[axis], whole // part)
-            pooled = np.logical_or.reduceat(pooled, starts, axis=axis)
-        found[size] = pooled
-    return [(s, (found[s].size, found[s].size - int(found[s].sum()))) for s in BLOCKS]
+def _tiles(
+    x: NDArray[np.uint8], outputs: int, inputs: int
+) -> Iterator[tuple[tuple[int, int], NDArray[np.uint8]]]:
+    """Each size of BLOCKS with which of its blocks hold anything."""
+    rows, columns = (_folded(x, axis, 4, np.bitwise_or) for axis in (inputs, outputs))
+    square = _folded(rows, outputs, 4, np.bitwise_or)
+    yield (1, 4), rows
+    yield (4, 1), columns
+    yield (1, 16), _folded(rows, inputs, 4, np.bitwise_or)
+    yield (16, 1), _folded(columns, outputs, 4, np.bitwise_or)
+    yield (4, 4), square
+    for size in (8, 16):
+        square = _folded(_folded(square, outputs, 2, np.bitwise_or), inputs, 2, np.bitwise_or)
+        yield (size, size), square
+
+
+def _folded(x: NDArray[np.uint8], axis: int, k: int, join: np.ufunc) -> NDArray[np.uint8]:
+    """Each k along `axis` joined into one; what is missing in the last counts as 0."""
+    missing = -x.shape[axis] % k
+    if missing:
+        x = np.pad(x, [(0, missing if a == axis else 0) for a in range(x.ndim)])
+    parts = x.reshape(*x.shape[:axis], -1, k, *x.shape[axis + 1 :])
+    at: list[Any] = [slice(None)] * parts.ndim
+    at[axis + 1] = 0
+    found: NDArray[np.uint8] = parts[tuple(at)].copy()
+    for n in range(1, k):
+        at[axis + 1] = n
+        join(found, parts[tuple(at)], out=found)
+    return found
 
 
 def permuted(sample: Mask, n: int = 2, m: int = 4) -> tuple[float, float]:
@@ -208,4 +227,9 @@ def permuted(sample: Mask, n: int = 2, m: int = 4) -> tuple[float, float]:
         groups[pairs[0][kept], places[0][kept]] = other[kept]
         groups[pairs[1][kept], places[1][kept]] = one[kept]
         counts[:, pairs[0][kept]], counts[:, pairs[1][kept]] = left[:, kept], right[:, kept]
-    return float((grouped(whole, 1, m) <= n).mean()), float((counts <= n).mean())
+    return float((_grouped(whole, m) <= n).mean()), float((counts <= n).mean())
+
+
+def _grouped(mask: Mask, m: int) -> NDArray[np.intp]:
+    counts: NDArray[np.intp] = mask.reshape(len(mask), -1, m).sum(axis=2)
+    return counts
