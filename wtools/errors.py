@@ -6,7 +6,6 @@ field `error`; both are part of the public contract (see docs/cli.md).
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 
@@ -88,6 +87,8 @@ class NameNotFoundError(UsageError, KeyError):
     def __init__(
         self, name: str, names: Iterable[str], *, path: str | None = None, what: str = "tensor"
     ) -> None:
+        import difflib
+
         near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
         advice = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else None
         super().__init__(f"no {what} named {name!r}", path=path, advice=advice)

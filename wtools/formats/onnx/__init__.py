@@ -17,9 +17,14 @@ NAME = "onnx"
 TITLE = "ONNX model: initializers, constants and learned attributes, with external data"
 EXTENSIONS = (".onnx",)
 
+# what a ModelProto may begin with: the tag of ir_version, producer_name, graph or opset_import
+_FIRST = (b"\x08", b"\x12", b"\x3a", b"\x42")
+
 
 def sniff(source: Source) -> bool:
     """Is it a ModelProto? See `recognize.is_onnx`."""
+    if source.size < 4 or source.pread(0, 1) not in _FIRST:
+        return False
     from .recognize import is_onnx
 
     return is_onnx(source)
