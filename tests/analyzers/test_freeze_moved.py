@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from analyzers.tuned import RATE, Arrays, Tuned, arrays, resnet, step, tree, tuned
+from analyzers.tuned import (
+    BF16,
+    RATE,
+    Arrays,
+    Tuned,
+    arrays,
+    resnet,
+    step,
+    through,
+    tree,
+    tuned,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,13 +32,7 @@ from wtools.analyzers.change import Change, measured
 from wtools.analyzers.freeze.verdict import MOVED, STAYED
 from wtools.tree import Tensor, WeightTree
 
-BF16 = np.dtype(ml_dtypes.bfloat16)
 KINDS = ("bert", "resnet")
-
-
-def through(array: Any, dtype: Any = BF16) -> Any:
-    """`array` after a round trip through a narrower dtype; integers as they are."""
-    return array.astype(dtype).astype(array.dtype) if array.dtype.kind == "f" else array
 
 
 def rows(base: Arrays, other: Arrays, **options: Any) -> dict[str, Any]:

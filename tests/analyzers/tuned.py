@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 from torch import nn
@@ -15,6 +16,12 @@ from wtools.tree import Tensor, WeightTree
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 RATE = 1e-5
+BF16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def through(array: Any, dtype: Any = BF16) -> Any:
+    """`array` after a round trip through a narrower dtype; integers as they are."""
+    return array.astype(dtype).astype(array.dtype) if array.dtype.kind == "f" else array
 
 
 @dataclass(frozen=True)

@@ -369,7 +369,7 @@ def _notes(
     if hides:
         grids = ", ".join(sorted({row.grid for row in rows if row.hidden is not None}))
         yield (
-            f"rounding ({grids}) alone explains {len(hides):,} tensors; in the smallest a "
+            f"rounding ({grids}) alone explains {len(hides):,} tensors; in the least telling a "
             f"step of every element by {max(hides):.2g} may not show (--columns name,hidden)"
         )
     if any(row.rank_of is not None for row in rows):
@@ -377,7 +377,7 @@ def _notes(
     stats = [row.name for row in rows if "statistics moved" in row.remark]
     if stats:
         yield (
-            f"statistics moved in {len(stats):,} tensors of frozen layers: {few(stats)} "
+            f"statistics moved in frozen layers: {few(stats)} "
             "(batch norm runs in training mode there; freeze it in eval mode)"
         )
     quantized = sum(t.quantization is not None for tree in (base, tuned) for t in tree.values())

@@ -69,7 +69,7 @@ def _pieces(unit: Block, found: LayerMap) -> Iterator[Block]:
 
 
 def _layers(group: list[str]) -> Block:
-    return Block("layer", group[0], tuple(group))
+    return Block("layer", group[0] or "(no layer)", tuple(group))
 
 
 def is_statistic(role: TensorRole) -> bool:

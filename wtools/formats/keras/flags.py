@@ -183,7 +183,6 @@ def _pack(output: Output, source: Source, text: str) -> None:
                 archive.add(name, text.encode())
                 continue
             archive.begin(name, member.nbytes)
-            start = archive.file.position
             for block in members.blocks(name):
                 archive.file.put(block)
-            archive.end(archive.file.crc(start, archive.file.position))
+            archive.end()
