@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .fans import Fans
-from .laws import Family, Law
+from .laws import FAMILIES, Law
 
 # scheme -> (numerator of the variance, which fan divides it)
 SCHEMES: dict[str, tuple[float, str]] = {
@@ -25,7 +25,7 @@ SCHEMES: dict[str, tuple[float, str]] = {
     "glorot_tanh": (25 / 9, "avg"),
     "he_tanh": (25 / 9, "in"),  # kaiming_* with nonlinearity="tanh"
 }
-FAMILIES: tuple[Family, ...] = ("uniform", "normal", "truncated_normal")
+
 NORMAL_STDS = (0.02, 0.01, 0.05, 0.1, 1.0, 0.001, 0.006, 1e-6)
 UNIFORM_BOUNDS = (0.05, 0.1, 0.01, 0.08, 1.0)
 TRUNCATED_SCALES = (0.05, 0.02, 0.1, 1.0)  # the std asked for; what is drawn has 0.88 of it
@@ -100,7 +100,7 @@ def _defaults(at: Setting) -> Iterator[Candidate]:
             yield Candidate("normal_residual_scaled", Law("normal", std), 2)
     if at.depth and not at.vector:
         std = 0.02 / math.sqrt(2 * at.depth)
-        yield Candidate("normal_residual_scaled", Law("normal", std), 6)
+        yield Candidate("normal_residual_scaled", Law("normal", std), 5)
     if at.width and (at.table or at.vector) and not at.bias:
         yield Candidate("normal_width", Law("normal", at.width**-0.5), 5)
     if at.head:

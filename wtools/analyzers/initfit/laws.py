@@ -18,6 +18,8 @@ from .special import normal_cdf, normal_quantile
 Array = NDArray[Any]
 Family = Literal["uniform", "normal", "truncated_normal"]
 
+FAMILIES: tuple[Family, ...] = ("uniform", "normal", "truncated_normal")
+
 CUT = 2.0  # standard deviations at which Keras, TensorFlow, JAX and timm cut
 CUT_STD = 0.87962566103423978  # std of a standard normal cut there (Keras' constant)
 _ROOT_2PI = math.sqrt(2 * math.pi)

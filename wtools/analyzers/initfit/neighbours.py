@@ -7,6 +7,7 @@ is no longer what it was drawn as has been trained.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,8 +19,11 @@ _NOT_LEARNED = frozenset({"moving_mean", "moving_variance"})  # a frozen layer's
 
 def with_neighbours(found: LayerMap, judged: Mapping[str, Judgement]) -> dict[str, Judgement]:
     """The judgements, those of open cases as their layer's and the model's other tensors say."""
-    model = _Model(found, judged)
-    return {name: _open_case(name, j, model) or j for name, j in judged.items()}
+    current = dict(judged)
+    for _ in range(2):  # a kernel that has been settled settles its bias
+        model = _Model(found, current)
+        current = {name: _open_case(name, j, model) or j for name, j in current.items()}
+    return current
 
 
 class _Model:
@@ -39,8 +43,11 @@ class _Model:
         }
         self.sure = {name: j for name, j in large.items() if not _weak(j)} or large
         fresh = [j for j in self.sure.values() if j.verdict == UNTOUCHED]
-        self.mostly_fresh = 2 * len(fresh) >= len(self.sure)
+        if not self.sure:  # a model of small tensors only
+            fresh = [j for j in judged.values() if j.verdict == UNTOUCHED and not j.exact]
+        often = Counter(n for j in large.values() if _weak(j) for n in _schemes(j))
         self.drawn = {name for j in fresh for name in _schemes(j)}
+        self.drawn |= {name for name, times in often.items() if times > 1}
 
 
 def _open_case(name: str, j: Judgement, model: _Model) -> Judgement | None:
@@ -54,9 +61,9 @@ def _open_case(name: str, j: Judgement, model: _Model) -> Judgement | None:
     beside = [other for other in model.sure if model.layer_of[other] == layer and other != name]
     if beside:  # none of them has moved
         return None
-    if not model.mostly_fresh:
-        return _lightly(j, "fits, but many would, and most of the model has moved")
-    if model.drawn and name not in model.biases and not model.drawn & _schemes(j):
+    if not model.drawn:
+        return _lightly(j, "fits, but many would, and all of the model has moved")
+    if name not in model.biases and not model.drawn & _schemes(j):
         return _lightly(j, "fits, but many would, and nothing else in the model was drawn so")
     return None
 
