@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from .. import dtypes
 from ..errors import WtoolsError
-from ..tree import BLOCK, Tensor, tie_key
+from ..tree import Tensor, tie_key
 from .casts import Casts, casts
 from .elements import STEP, aligned, part, patterns, raw_bytes, reals
 from .threads import in_order
 
 Array = NDArray[Any]
+_READ = 1 << 18  # bytes of each side read at a time
 _SPAN = 1 << 22  # elements that one thread compares at a time
 
 
@@ -190,10 +191,11 @@ def _lock_step(span: _Span) -> Iterator[tuple[Array, Array | None]]:
     a, b = span.a, span.b
     dtype = dtypes.get(a.dtype)
     if a.raw is not None and b.raw is not None and a.dtype == b.dtype:
-        step = max(1, BLOCK * 8 // dtype.bits // 8) * 8
+        step = max(1, _READ * 8 // dtype.bits // 8) * 8
+        left, right = (np.empty(dtype.nbytes(step), np.uint8) for _ in "ab")
         for start in range(span.start, span.stop, step):
             stop = min(start + step, span.stop)
-            x, y = raw_bytes(a, start, stop), raw_bytes(b, start, stop)
+            x, y = raw_bytes(a, start, stop, left), raw_bytes(b, start, stop, right)
             other = None if _same(x, y) else dtype.unpack(y, stop - start)
             yield dtype.unpack(x, stop - start), other
         return

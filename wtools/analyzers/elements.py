@@ -56,13 +56,20 @@ def part(tensor: Tensor, start: int, stop: int, nbytes: int = BLOCK) -> Iterator
         yield dtype.unpack(raw_bytes(tensor, first, first + count), count)
 
 
-def raw_bytes(tensor: Tensor, start: int, stop: int) -> NDArray[np.uint8]:
-    """The file's bytes of elements [start, stop) of a tensor that has `raw`."""
+def raw_bytes(
+    tensor: Tensor, start: int, stop: int, buffer: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """The file's bytes of elements [start, stop) of a tensor that has `raw`.
+
+    They are the beginning of `buffer` if one is given that is long enough: memory used again
+    costs the system no new pages.
+    """
     raw, dtype = tensor.raw, dtypes.get(tensor.dtype)
     assert raw is not None
-    buffer = np.empty(dtype.nbytes(stop - start), np.uint8)
-    raw.readinto(buffer, dtype.nbytes(start))
-    return buffer
+    nbytes = dtype.nbytes(stop - start)
+    found = np.empty(nbytes, np.uint8) if buffer is None else buffer[:nbytes]
+    raw.readinto(found, dtype.nbytes(start))
+    return found
 
 
 def _cut(blocks: Iterator[Array], start: int, stop: int) -> Iterator[Array]:
