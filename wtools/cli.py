@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "layers": ("layers", "What each tensor is: layer kind, role, axes, and the blocks."),
     "merge": ("merge", "Add up the sketches of `stats --sketch-out`, from several files."),
     "convert": ("convert", "Write a model in another format, verified bit for bit."),
+    "verify": ("verify", "Run two models in their frameworks and compare what they compute."),
     "verify-bits": ("verify_bits", "Compare two files of any formats bit for bit."),
     "formats": ("formats", "The file formats that are read and written."),
 }
