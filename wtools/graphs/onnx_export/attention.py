@@ -82,7 +82,11 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
         k, v = (_repeated(b, part, heads, shared) for part in (k, v))
     q = b.node("Mul", q, b.number(size**-0.5))
     scores = b.node("MatMul", q, b.node("Transpose", k, perm=[0, 1, 3, 2]))
-    scores = _softmax(b, scores, _mask(call, query, value, key if given is not None else None))
+    mask = _mask(call, query, value, key if given is not None else None)
+    told = bool(call.argument(99, "return_attention_scores", False))
+    # A query that may attend to nothing attends to all alike, in the fused path of Keras.
+    fused = call.version < 3 or not (told or call.number("dropout", 0.0))
+    scores = _softmax(b, scores, mask, zeros=not fused)
     y = b.node("Transpose", b.node("MatMul", scores, v), perm=[0, 2, 1, 3])
     y = b.node("Reshape", y, b.constant([0, 0, heads * width]))
     kernel, bias = call.weight("attention_output/kernel"), call.optional("attention_output/bias")
@@ -92,7 +96,7 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
     if bias is not None:
         y = b.node("Add", y, b.weight(bias))
     out = Value(y, (*query.shape[:2], kernel.shape[-1]), mask=query.mask)
-    if not call.argument(99, "return_attention_scores", False):
+    if not told:
         return out
     return out, Value(scores, (query.shape[0], heads, query.shape[1], value.shape[1]))
 
@@ -126,11 +130,11 @@ def _mask(call: Call, query: Value, value: Value, key: Value | None) -> str:
     return mask
 
 
-def _softmax(b: Builder, scores: str, mask: str) -> str:
-    if not mask:
-        return b.node("Softmax", scores, axis=-1)
-    scores = b.node("Where", mask, scores, b.number(LARGE))
-    return b.node("Where", mask, b.node("Softmax", scores, axis=-1), b.number(0.0))
+def _softmax(b: Builder, scores: str, mask: str, *, zeros: bool) -> str:
+    if mask:
+        scores = b.node("Where", mask, scores, b.number(LARGE))
+    made = b.node("Softmax", scores, axis=-1)
+    return b.node("Where", mask, made, b.number(0.0)) if mask and zeros else made
 
 
 @layer("Attention", "AdditiveAttention")

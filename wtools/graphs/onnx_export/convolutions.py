@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -153,9 +152,9 @@ def separable(call: Call) -> Value:
 def transposed(call: Call) -> Value:
     """Kernel (*spatial, out, in) -> (in, out, *spatial).
 
-    The whole result has (n - 1) * stride + extent elements an axis; `same` keeps n * stride of
-    them, `valid` max(n * stride, whole), and what is cut or added lies at the end first
-    (keras/src/backend/common/backend_utils.py, as TensorFlow has it).
+    The whole result has (n - 1) * stride + extent elements an axis. `same` keeps n * stride of
+    them or, with output_padding, (n - 1) * stride + extent % 2 + output_padding; what is cut is
+    half of the rest, more at the end (keras/src/backend/common/backend_utils.py).
     """
     b, kernel = call.b, call.weight("kernel")
     x, shaped = call.image()
@@ -205,12 +204,7 @@ def _transposed_padding(
         return 0, 0, added
     if padding != "same":
         raise call.unsupported(f"padding={padding!r}")
-    if extra is None:
-        total = extent - stride
-        if total < 0:
-            return 0, 0, -total
-        return total // 2, total - total // 2, 0
-    return extent // 2, extent // 2, extra
-
-
-__all__ = ["conv", "depthwise", "replace", "same", "separable", "transposed", "window"]
+    total = extent - stride if extra is None else extent - extent % 2 - extra
+    if total < 0:
+        return 0, 0, -total
+    return total // 2, total - total // 2, 0

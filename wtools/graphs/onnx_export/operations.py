@@ -45,9 +45,15 @@ def operands(call: Call, *pairs: Sequence[str]) -> tuple[list[str], Value]:
     """The graph's names of the operands, numbers and arrays among them, and a template of the
     result: of the broadcast shape, laid out as all of them."""
     found = [given(call, at, *names) for at, names in enumerate(pairs)]
-    values = [value for value in found if isinstance(value, Value)]
-    if not values:
+    dtypes = [value.dtype for value in found if isinstance(value, Value)]
+    if not dtypes:
         raise call.unsupported("no tensor among its operands")
+    return mixed(call, found, dtypes[0])
+
+
+def mixed(call: Call, found: Sequence[Any], dtype: str) -> tuple[list[str], Value]:
+    """As `operands`; numbers become constants of the dtype."""
+    values = [value for value in found if isinstance(value, Value)]
     rank = max(value.rank for value in values)
     if any(value.rank < rank for value in values):
         values = [call.b.last(value) for value in values]
@@ -61,19 +67,19 @@ def operands(call: Call, *pairs: Sequence[str]) -> tuple[list[str], Value]:
             value = next(left)
             names.append(value.name)
             shapes.append(value.shape)
-            continue
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise call.unsupported(f"the operand {value!r}")
-        array = np.asarray(array, np.dtype(like.dtype))
-        shapes.append(array.shape)
-        if array.ndim and like.dtype == "float32":
-            names.append(call.b.array("operand", call.b.along(like, array)))
-        elif array.ndim:
-            raise call.unsupported(f"the operand {value!r}")
         else:
-            names.append(call.b.constant(array, array.dtype))
+            array = np.asarray(value)
+            names.append(_constant(call, like, array, dtype))
+            shapes.append(array.shape)
     return names, replace(like, shape=broadcast(*shapes), mask=None)
+
+
+def _constant(call: Call, like: Value, array: Any, dtype: str) -> str:
+    if array.dtype.kind not in "biuf" or (array.ndim and dtype != "float32"):
+        raise call.unsupported(f"the operand {array!r}")
+    if array.ndim:
+        return call.b.array("operand", call.b.along(like, array))
+    return call.b.constant(array.astype(dtype), np.dtype(dtype))
 
 
 _BINARY = {
@@ -155,12 +161,12 @@ def any_all(call: Call) -> Value:
 @operation("Where")
 def where(call: Call) -> Value:
     condition = tensor(call, 0, "condition")
-    names, like = operands(call, ("condition",), _LEFT, _RIGHT)
-    values = [v for v in (given(call, 1, *_LEFT), given(call, 2, *_RIGHT)) if isinstance(v, Value)]
-    dtype = values[0].dtype if values else "float32"
+    chosen = [given(call, 1, *_LEFT), given(call, 2, *_RIGHT)]
+    values = [value for value in chosen if isinstance(value, Value)]
     if not values or condition.dtype != "bool":
         raise call.unsupported("such operands")
-    return replace(like, name=call.b.node("Where", *names), dtype=dtype)
+    names, like = mixed(call, [condition, *chosen], values[0].dtype)
+    return replace(like, name=call.b.node("Where", *names), dtype=values[0].dtype)
 
 
 @operation(*_UNARY)
@@ -474,7 +480,7 @@ _TENSORFLOW = {
 
 @layer("TFOpLambda", "SlicingOpLambda")
 def tensorflow_operation(call: Call) -> Any:
-    name = call.text("function")
+    name = call.text("function").removeprefix("compat.v1.")
     if name not in _TENSORFLOW:
         raise call.unsupported(f"the function {name!r}")
     kind = _TENSORFLOW[name]
