@@ -65,7 +65,8 @@ def _speed(folder: Path) -> str:
         _row("to .pt", st, folder / "out.pt", []),
         _row("to safetensors, bfloat16", pt, folder / "out.safetensors", ["--dtype", "bfloat16"]),
     ]
-    header = ["4 GB, float32", "seconds", "speed / cp", "/ cp and sync", "/ torch", "peak MB"]
+    header = ["4 GB, float32", "seconds", "speed / cp", "/ cp and sync", "/ torch"]
+    header += ["CPU: cp / wtools", "peak MB"]
     return table(header, rows)
 
 
@@ -84,8 +85,10 @@ def _row(what: str, source: Path, target: Path, options: Sequence[str]) -> list[
             spent[name].append(once(command))
     target.unlink()
     wall = {name: statistics.median(c.wall for c in costs[1:]) for name, costs in spent.items()}
+    cpu = {name: statistics.median(c.cpu for c in costs[1:]) for name, costs in spent.items()}
     peak = max(cost.peak for cost in spent["wtools"])
     ratios = [f"{wall[name] / wall['wtools']:.2f}" for name in ("cp", "sync", "torch")]
+    ratios.append(f"{cpu['cp'] / cpu['wtools']:.2f}")
     return [what, f"{wall['wtools']:.2f}", *ratios, f"{peak / MIB:.0f}"]
 
 

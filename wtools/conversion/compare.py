@@ -6,13 +6,15 @@ none can collide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import dtypes
-from ..streams import CHUNK
+from ..streams import CHUNK, extents
 from ..tree import Raw, Tensor
 from .threads import in_order, spans
 
@@ -55,7 +57,25 @@ def _compare_raw(one: Raw, other: Raw, nbytes: int) -> int | None:
 
     if nbytes <= CHUNK:
         return part((0, nbytes))
-    return next((at for at in in_order(part, spans(nbytes, _PART)) if at is not None), None)
+    return next((at for at in in_order(part, _parts(one, other)) if at is not None), None)
+
+
+def _parts(one: Raw, other: Raw) -> Iterator[tuple[int, int]]:
+    """The spans to compare: all but those that are holes in both files, whose bytes are zeros."""
+    known = sorted({0, one.nbytes, *_ends(one), *_ends(other)})
+    holes = [[(start, stop) for start, stop, hole in extents(raw) if hole] for raw in (one, other)]
+    for start, stop in pairwise(known):
+        if not all(_within(start, stop, runs) for runs in holes):
+            yield from ((start + a, start + b) for a, b in spans(stop - start, _PART))
+
+
+def _ends(raw: Raw) -> Iterator[int]:
+    return (stop for _, stop, _ in extents(raw))
+
+
+def _within(start: int, stop: int, runs: Sequence[tuple[int, int]]) -> bool:
+    at = bisect.bisect_right(runs, start, key=lambda run: run[0]) - 1
+    return at >= 0 and stop <= runs[at][1]
 
 
 def _compare_streams(a: Iterator[Bytes], b: Iterator[Bytes]) -> int | None:

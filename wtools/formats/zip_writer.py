@@ -10,39 +10,64 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from ..streams import FileWriter
 from ..tree import Tensor
 
 ALIGNMENT = 64
+_SMALL = 1 << 20  # bytes below which a thread costs more than it brings
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _UTF8 = 1 << 11
 _DATE = 1 << 5 | 1  # the first of January 1980, the earliest there is
 _PADDING = 0x4246  # "FB": what torch calls the extra field that it pads with
 
 
+class _Member(NamedTuple):
+    """name, bytes, offsets of its header and of its data, and the CRC that is being computed."""
+
+    name: bytes
+    nbytes: int
+    header: int
+    start: int
+    crc: Future[int] | None = None
+
+
 class ZipWriter:
-    """`add` members, or `begin` one, write to `file` and `end` it; leaving the block closes it."""
+    """`add` members, or `begin` one, write to `file` and `end` it; leaving the block closes it.
+
+    The checksum of what was written is computed by a thread, from the file, while the next member
+    is being written.
+    """
 
     def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
         self.file = FileWriter(path, advance)
-        self._entries: list[bytes] = []
-        self._open: tuple[bytes, int, int, int] | None = None
+        self._members: list[_Member] = []
+        self._open: _Member | None = None
+        self._pool = ThreadPoolExecutor(1, "wtools-crc")
 
     def add(self, name: str, data: bytes) -> None:
         """A small member."""
         self.begin(name, len(data))
         self.file.put(data)
-        self.end(zlib.crc32(data))
+        self.end()
 
-    def tensor(self, name: str, tensor: Tensor, head: bytes = b"") -> int:
-        """A member of `head` and the tensor's bytes; its CRC-32."""
+    def tensor(self, name: str, tensor: Tensor, head: bytes = b"") -> None:
+        """A member of `head` and the tensor's bytes."""
         self.begin(name, len(head) + tensor.nbytes)
         self.file.put(head)
-        crc = self.file.tensor_crc(tensor, zlib.crc32(head))
-        self.end(crc)
+        self.file.tensor(tensor)
+        self.end()
+
+    def crc(self) -> int:
+        """A checksum of the checksums of all members so far."""
+        crc = 0
+        for member in self._members:
+            assert member.crc is not None
+            crc = zlib.crc32(member.crc.result().to_bytes(4, "little"), crc)
         return crc
 
     def begin(self, name: str, nbytes: int) -> None:
@@ -72,18 +97,30 @@ class ZipWriter:
             + raw
             + extra
         )
-        self._open = raw, nbytes, header, self.file.position
+        self._open = _Member(raw, nbytes, header, self.file.position)
 
-    def end(self, crc: int) -> None:
-        """Finish the member begun, whose data have that CRC-32."""
+    def end(self) -> None:
+        """Finish the member begun."""
         assert self._open is not None
-        raw, nbytes, header, start = self._open
-        assert self.file.position == start + nbytes
+        member, self._open = self._open, None
+        assert self.file.position == member.start + member.nbytes
+        crc: Future[int] = Future()
+        if member.nbytes < _SMALL:
+            crc.set_result(self.file.crc(member.start, self.file.position))
+        else:
+            crc = self._pool.submit(self.file.crc, member.start, self.file.position)
+        self._members.append(member._replace(crc=crc))
+
+    def _entry(self, member: _Member) -> bytes:
+        """The member's entry in the directory; its local header gets the CRC, too."""
+        name, nbytes, header, _, future = member
+        assert future is not None
+        crc = future.result()
         self.file.patch(header + 14, struct.pack("<L", crc))
         wide = [value for value in (nbytes, nbytes, header) if value >= _MAX32]
         extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         size = min(nbytes, _MAX32)
-        self._entries.append(
+        return (
             struct.pack(
                 "<4s6H3L5H2L",
                 b"PK\x01\x02",
@@ -96,7 +133,7 @@ class ZipWriter:
                 crc,
                 size,
                 size,
-                len(raw),
+                len(name),
                 len(extra),
                 0,
                 0,
@@ -104,16 +141,15 @@ class ZipWriter:
                 0,
                 min(header, _MAX32),
             )
-            + raw
+            + name
             + extra
         )
-        self._open = None
 
     def _finish(self) -> None:
         start = self.file.position
-        for entry in self._entries:
-            self.file.put(entry)
-        end, count = self.file.position, len(self._entries)
+        for member in self._members:
+            self.file.put(self._entry(member))
+        end, count = self.file.position, len(self._members)
         nbytes = end - start
         if count >= _MAX16 or start >= _MAX32 or nbytes >= _MAX32:
             self.file.put(
@@ -138,4 +174,5 @@ class ZipWriter:
             if kind is None:
                 self._finish()
         finally:
+            self._pool.shutdown(cancel_futures=True)
             self.file.__exit__(kind, error, trace)

@@ -93,7 +93,6 @@ def _pack(output: Output, source: Source, pairs: Sequence[tuple[Tensor, Tensor]]
     with ZipWriter(output.main, output.advance) as archive:
         for name, member in members.items():
             archive.begin(name, member.nbytes)
-            start = archive.file.position
             if name == WEIGHTS and member.stored:
                 first = members.offset(name)
                 copy_patched(archive.file, source, first, first + member.nbytes, patches(pairs))
@@ -103,7 +102,7 @@ def _pack(output: Output, source: Source, pairs: Sequence[tuple[Tensor, Tensor]]
             else:
                 for block in members.blocks(name):
                     archive.file.put(block)
-            archive.end(archive.file.crc(start, archive.file.position))
+            archive.end()
 
 
 def _through_hdf5(output: Output, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

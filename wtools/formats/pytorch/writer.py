@@ -71,7 +71,7 @@ def _write(
         name: {tensor.name: Storage.of(tensor, keys[tie_key(tensor)]) for tensor in tree.values()}
         for name, tree in sets.items()
     }
-    names, crc = [], 0
+    names = []
     with ZipWriter(output.main, output.advance) as archive:
 
         def add(name: str, data: bytes) -> None:
@@ -84,12 +84,10 @@ def _write(
             add(EXTRA, json.dumps(texts, ensure_ascii=False).encode())
         for key, tensor in enumerate(tensors):
             names.append(f"data/{key}")
-            crc = zlib.crc32(
-                archive.tensor(f"{stem}/data/{key}", tensor).to_bytes(4, "little"), crc
-            )
+            archive.tensor(f"{stem}/data/{key}", tensor)
         add("version", b"3\n")
         # As torch's: 20 digits for the members' names, 20 for what is in them.
-        identity = f"{zlib.crc32(chr(10).join(names).encode()):020}{crc:020}"
+        identity = f"{zlib.crc32(chr(10).join(names).encode()):020}{archive.crc():020}"
         add(".data/serialization_id", identity.encode())
 
 
