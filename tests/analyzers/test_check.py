@@ -12,6 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import safetensors.numpy
+from analyzers.test_stats import odd, random_array
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import wtools
 from wtools import dtypes
@@ -406,3 +409,18 @@ def test_initializers_that_no_node_uses(tmp_path: Path) -> None:
     with wtools.open(tmp_path / "m.onnx") as model:
         report = wtools.check(model, only=["unused-initializer"])
     assert [row.tensor for row in report.rows] == ["b"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(list(dtypes.DTYPES)),
+    st.lists(st.integers(0, 40), max_size=3).map(tuple),
+)
+def test_any_weights_can_be_checked(seed: int, dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.asarray(random_array(dtype, shape, seed))
+    if array.size > 20:
+        array = odd(dtype, array)
+    report = wtools.check(tree(**{"dense/kernel": array, "bn/moving_variance": array}))
+    for form in ("sarif", "junit", "json"):
+        assert render(report, form)

@@ -150,6 +150,26 @@ def test_degenerate_weights(array: Array) -> None:
     json.dumps(row.below)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "complex64"]),
+    st.floats(0, 1),
+    st.sampled_from([1e-45, 1e-38, 1e-3, 1.0, 1e30, math.inf, math.nan]),
+)
+def test_any_weights_have_figures(seed: int, dtype: str, zeros: float, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 40, 2))
+    array = rng.standard_cauchy(shape)
+    array[rng.random(shape) < zeros] = 0
+    array[(rng.random(shape) < 0.1) & (array != 0)] *= scale
+    with np.errstate(all="ignore"):
+        row = row_of(dense(array.astype(dtypes.get(dtype).numpy)))
+    assert 0 <= row.saved_fraction <= 1 and isinstance(row.explanation, str)
+    for figure in (row.holding_90, row.near_zero_fraction, row.gini, *row.below.values()):
+        assert math.isnan(figure) or -1e-9 <= figure <= 1 + 1e-9
+
+
 # --- structure -----------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from .curve import Curve
 from .measured import SPIKE, Measured
 
 LEAST = 256  # weights in a tensor below which its magnitudes say little
+_FEW = 16  # coefficients of a linear model, or weights that are not zero
 ZEROS = 0.02  # fraction of zeros below which they may be chance
 HOLE = 3.5  # times the low quantile that a density without a hole has
 SLIM = 0.05  # of the layer's largest gamma
@@ -87,7 +88,7 @@ def weight_signature(one: Measured) -> Signature:
     """What fits the magnitudes of one weight."""
     live = one.curve.without_zeros()
     linear = one.is_linear
-    if one.curve.count < (16 if linear else LEAST) or not live.count:
+    if one.curve.count < (_FEW if linear else LEAST) or live.count < _FEW:
         return Signature()
     zeros = one.zeros / one.curve.count
     evidence = _evidence(one, live, zeros)
