@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from .conversion import convert, verify_bits
     from .errors import WtoolsError
     from .formats import open
+    from .graphs.torch_model import torch_module
     from .report import Report
     from .sketch import Sketch
     from .tree import Tensor, WeightTree
+    from .verification import verify
 
 __version__ = "0.1.0"
 
@@ -42,6 +44,8 @@ _HOME = {
     "merged": "analyzers.stats",
     "convert": "conversion",
     "verify_bits": "conversion",
+    "torch_module": "graphs.torch_model",
+    "verify": "verification",
     "Tensor": "tree",
     "WeightTree": "tree",
     "Report": "report",
@@ -65,6 +69,8 @@ __all__ = [
     "open",
     "sparsity",
     "stats",
+    "torch_module",
+    "verify",
     "verify_bits",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +61,12 @@ TERMINATED = 128 + signal.SIGTERM
     default=None,
     help="ONNX: tensors beside the model or in it.  [default: beside it from 2 GB on]",
 )
+@click.option(
+    "--module",
+    type=click.Path(),
+    metavar="FILE",
+    help="A Keras model to PyTorch: write the module to this Python file, its weights to TARGET.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its problems; write nothing.")
 @click.option("--no-check", is_flag=True, help="Do not read the output back and compare it.")
@@ -75,6 +81,7 @@ def command(
     rename_file: str | None,
     pairs: tuple[str, ...],
     shard_size: str | None,
+    module: str | None,
     overwrite: bool,
     dry_run: bool,
     no_check: bool,
@@ -99,13 +106,20 @@ def command(
         **changes,
     )
     with formats.open(source, format=format, root=root) as tree:
-        planned = plan(tree, target, to=to, options=options)
+        beside: AbstractContextManager[None] = nullcontext()
+        if module is not None:
+            from ..conversion.module import module_plan
+
+            whole = module_plan(tree, target, module, to=to, options=options)
+            planned, beside = whole.weights, whole.writing(overwrite=overwrite)
+        else:
+            planned = plan(tree, target, to=to, options=options)
         if dry_run:
             report = preview(planned, overwrite=overwrite)
             output.emit(report)
             return 4 if report.summary["problems"] else 0
         work = planned.nbytes * (1 if no_check else 2)
-        with _termination(), progress("convert", work, quiet=output.quiet) as advance:
+        with _termination(), beside, progress("convert", work, quiet=output.quiet) as advance:
             report = execute(planned, overwrite=overwrite, check=not no_check, progress=advance)
         output.emit(report if output.form or output.file else _changes_of(report))
     return 0
