@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ import wtools
 from wtools.analyzers.casts import GRIDS, hidden_step
 from wtools.analyzers.change import Change, measured
 from wtools.analyzers.freeze.verdict import MOVED, STAYED
+from wtools.files import RawData
 from wtools.tree import Tensor, WeightTree
 
 KINDS = ("bert", "resnet")
@@ -247,6 +250,52 @@ def test_the_figures_do_not_depend_on_threads_or_blocks(tmp_path: Path) -> None:
     for fit in fits:
         assert fit.per_unit == pytest.approx((1 / units).sum(), rel=1e-9)
         assert hidden_step(fit) == pytest.approx(math.log(20) / (1 / units).sum(), rel=1e-9)
+
+
+def test_all_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = {f"l{i}.weight": np.random.default_rng(i).normal(size=(300, 500)) for i in range(4)}
+    base = {name: array.astype(np.float32) for name, array in base.items()}
+    other = {n: a + np.float32(1e-5) if n < "l2" else through(a) for n, a in base.items()}
+    for name, one in (("a", base), ("b", other)):
+        safetensors.numpy.save_file(one, tmp_path / f"{name}.safetensors")
+    read: list[int] = []
+    plain = RawData.readinto
+
+    def counting(self: RawData, buffer: Any, offset: int) -> None:
+        read.append(memoryview(buffer).nbytes)
+        plain(self, buffer, offset)
+
+    monkeypatch.setattr(RawData, "readinto", counting)
+    with wtools.open(tmp_path / "a.safetensors") as a, wtools.open(tmp_path / "b.safetensors") as b:
+        wtools.freeze(a, b, rank=False)
+        assert sum(read) == a.nbytes + b.nbytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["moved", "rounded"])
+def test_memory_does_not_grow_with_the_model(how: str, tmp_path: Path) -> None:
+    """Two files of half a gigabyte; what is resident beyond the start stays below 150 MB."""
+    rows = np.random.default_rng(0).normal(0, 0.02, (4096, 4096)).astype(np.float32)
+    other = rows + np.float32(1e-5) if how == "moved" else through(rows)
+    for name, one in (("a", rows), ("b", other)):
+        safetensors.numpy.save_file(
+            {f"layers.{i}.weight": one for i in range(8)}, tmp_path / f"{name}.safetensors"
+        )
+    script = """
+import sys, wtools, wtools.analyzers.freeze
+def peak():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["VmHWM"].split()[0]) << 10
+before = peak()
+report = wtools.freeze(wtools.open(sys.argv[1]), wtools.open(sys.argv[2]))
+print(len({row.state for row in report.rows}), peak() - before)
+"""
+    paths = [str(tmp_path / f"{name}.safetensors") for name in "ab"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True
+    )
+    states, taken = map(int, done.stdout.split())
+    assert states == 1 and taken < 150 << 20
 
 
 # --- the rank of a change -------------------------------------------------------------------------

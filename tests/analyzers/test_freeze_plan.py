@@ -25,6 +25,7 @@ from wtools.analyzers.freeze.code import beginnings
 from wtools.analyzers.freeze.verdict import MOVED, STAYED
 from wtools.cli import cli, run
 from wtools.errors import NameNotFoundError, UsageError
+from wtools.formats.keras.flags import write_flags
 
 MODELS = {"bert": bert, "resnet": resnet}
 CHOICES: list[dict[str, Any]] = [
@@ -332,6 +333,82 @@ def test_what_keras_fine_tuning_moved(seeds: Sequence[int], tmp_path: Path) -> N
                 assert row.state in (STAYED if lost else MOVED), row
 
 
+def test_a_keras_file_against_the_torch_model_made_of_it(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.BatchNormalization(name="bn"),
+            layers.DepthwiseConv2D(3, name="dw"),
+            layers.Conv2DTranspose(5, 3, name="up"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(6, name="fc"),
+            layers.LayerNormalization(name="ln"),
+            layers.Dense(6, name="square"),
+        ]
+    )
+    nn = torch.nn
+    parts = {
+        "conv": nn.Conv2d(3, 4, 3),
+        "bn": nn.BatchNorm2d(4),
+        "dw": nn.Conv2d(4, 4, 3, groups=4),
+        "up": nn.ConvTranspose2d(4, 5, 3),
+        "fc": nn.Linear(5, 6),
+        "ln": nn.LayerNorm(6),
+        "square": nn.Linear(6, 6),
+    }
+    axes = {"conv": (3, 2, 0, 1), "dw": (2, 3, 0, 1), "up": (3, 2, 0, 1), "fc": (1, 0)}
+    axes["square"] = (1, 0)
+    with torch.no_grad():
+        for name, order in axes.items():
+            kernel, bias = (w.numpy() for w in model.get_layer(name).weights)
+            parts[name].weight.copy_(torch.tensor(kernel.transpose(order).copy()))
+            parts[name].bias.copy_(torch.tensor(bias))
+        parts["up"].weight.add_(1e-5)
+    model.save(tmp_path / "m.h5")
+    torch.save(nn.ModuleDict(parts).state_dict(), tmp_path / "m.pt")
+    with wtools.open(tmp_path / "m.h5") as ours, wtools.open(tmp_path / "m.pt") as theirs:
+        for a, b in ((ours, theirs), (theirs, ours)):
+            states = {row.name.replace("/", "."): row.state for row in wtools.freeze(a, b).rows}
+            counter = states.pop("bn.num_batches_tracked")
+            assert counter in ("added", "missing")
+            moved = states.pop("up.kernel" if a is ours else "up.weight")
+            assert moved == "moved" and set(states.values()) == {"identical"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["h5", "keras"])
+def test_flags_of_keras_2_models(ending: str, tmp_path: Path) -> None:
+    keras = pytest.importorskip("tf_keras")
+    layers = keras.layers
+    deep = keras.Sequential(
+        [keras.Input((4, 4, 6)), layers.Conv2D(6, 1), layers.BatchNormalization()], name="deep"
+    )
+    held = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization(name="bn")(layers.Conv2D(6, 3, name="c")(held))
+    x = layers.BatchNormalization(name="last")(deep(x))
+    inner = keras.Model(held, x, name="inner")
+    image = keras.Input((6, 6, 3))
+    model = keras.Model(image, layers.Dense(2, name="head")(layers.Flatten()(inner(image))))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1, weight.shape))
+    x = rng.normal(size=(2, 6, 6, 3)).astype(np.float32)
+    for frozen in (set(), {"inner/bn", "inner/c"}, set(leaves(model))):
+        for path, layer in leaves(model).items():
+            layer.trainable = path not in frozen
+        model.save(tmp_path / f"m.{ending}")
+        for choice in ({"head_only": True}, {"norms": True}, {"last": 2}, {"last": 9}, {"last": 0}):
+            with wtools.open(tmp_path / f"m.{ending}") as tree_:
+                made = dict(plan(tree_, Choice(**choice)).layers())
+            write_flags(tmp_path / f"m.{ending}", tmp_path / f"out.{ending}", made, overwrite=True)
+            copy = keras.models.load_model(tmp_path / f"out.{ending}", compile=False)
+            assert flags(copy) == made
+            assert np.array_equal(model(x), copy(x))
+
+
 def test_flags_are_not_written_where_they_cannot_be(tmp_path: Path, fixtures: Path) -> None:
     def code(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(cli, ["freeze", *arguments], catch_exceptions=True)
@@ -351,6 +428,50 @@ def test_flags_are_not_written_where_they_cannot_be(tmp_path: Path, fixtures: Pa
     assert (tmp_path / "there.h5").read_bytes() == b"kept"
     assert code(model, "--apply", str(tmp_path / "there.h5"), "--overwrite")[0] == 0
     assert code(model, "--apply", model)[0] == 4
+
+
+# --- odd input -----------------------------------------------------------------------------------
+
+ODD = [
+    'a"b',
+    "a'b",
+    "back\\",
+    "{brace}",
+    "line\nbreak",
+    "nul\0",
+    "ünï",
+    "\u202e",
+    "(",
+    "%s",
+    "\ud800",
+    " ",
+]
+
+
+@pytest.mark.parametrize("code", ["torch", "peft"])
+def test_no_name_breaks_out_of_the_code(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{name}{i}.weight" for i, name in enumerate(ODD)]
+    held = tree({name: np.ones((3, 4), np.float32) for name in names})
+    text = wtools.freeze(held, last=4, code=code).summary["code"]
+    assert all(c.isprintable() or c == "\n" for c in text)
+    peft = ModuleType("peft")
+    peft.LoraConfig = LoraConfig  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "peft", peft)
+    ran: dict[str, Any] = {"model": torch.nn.Module()}
+    exec(text, ran)
+    wanted = {row.name for row in wtools.freeze(held, last=4, by="tensor").rows if row.trained}
+    assert 0 < len(wanted) < len(names)
+    if code == "peft":
+        assert {name for name in names if re.match(ran["TRAINED"], name)} == wanted
+    else:
+        assert {name for name in names if ran["found"](name)} == wanted
+
+
+def test_a_model_without_tensors() -> None:
+    report = wtools.freeze(tree({}), head_only=True, code="torch")
+    assert not report.rows and report.summary["trained_parameters"] == 0
+    exec(report.summary["code"], {"model": torch.nn.Module()})
+    assert not wtools.freeze(tree({}), tree({}), by="block").rows
 
 
 # --- what is refused -----------------------------------------------------------------------------

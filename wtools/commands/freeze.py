@@ -20,7 +20,7 @@ from .options import Output, output_options
 from .progress import progress
 
 _OF_ONE = (*Choice.__dataclass_fields__, "code", "apply")
-_OF_TWO = ("tiny", "dequantize", "root_tuned", "threads")
+_OF_TWO = ("tiny", "dequantize", "no_rank", "root_tuned", "threads")
 
 
 @click.command()
@@ -35,6 +35,7 @@ _OF_TWO = ("tiny", "dequantize", "root_tuned", "threads")
 )
 @click.option("--tiny", type=click.FloatRange(0), metavar="X", help=f"Default: {TINY:g}.")
 @click.option("--dequantize", is_flag=True, help="Compare what quantized integers stand for.")
+@click.option("--no-rank", is_flag=True, help="Do not look for low-rank changes: read all once.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: every core.")
 @click.option("--head-only", is_flag=True, help="Train the head alone.")
 @click.option("--last", type=click.IntRange(0), metavar="N", help="Train the last N blocks.")
@@ -106,6 +107,7 @@ def _compared(
             by=given["by"] or "tensor",
             tiny=TINY if given["tiny"] is None else given["tiny"],
             dequantize=given["dequantize"],
+            rank=not given["no_rank"],
             threads=given["threads"],
             progress=advance,
         )

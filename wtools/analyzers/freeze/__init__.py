@@ -6,8 +6,9 @@ from typing import Any
 
 from ...report import Report
 from ...tree import WeightTree
-from .moved import MovedBlockRow, MovedRow, moved
+from .moved import moved
 from .plan import Choice, Plan, TensorRow, UnitRow, freeze_report, plan
+from .rows import MovedBlockRow, MovedRow
 
 
 def freeze(model: WeightTree, tuned: WeightTree | None = None, **options: Any) -> Report:

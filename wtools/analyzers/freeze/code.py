@@ -28,7 +28,7 @@ TRAINED = {table}
 
 
 def found(name):
-    return next((s for s in TRAINED if name == s or (s[-1] == "." and name.startswith(s))), None)
+    return next((s for s in TRAINED if name == s or (s.endswith(".") and name.startswith(s))), None)
 
 
 for name, parameter in model.named_parameters():
@@ -89,8 +89,10 @@ config = LoraConfig(
 def written(made: Plan, code: str) -> str:
     """The program. Raises UsageError where the tree's names are of another framework."""
     if code == "keras":
-        if made.tree.separator != "/":
-            raise UsageError("code for Keras needs the layers of a Keras model")
+        if made.tree.separator != "/" or made.tree.format == "onnx":
+            raise UsageError(
+                "code for Keras needs the layers of a Keras model", path=made.tree.path or None
+            )
         return _keras(made)
     if made.tree.separator != ".":
         raise UsageError(
@@ -204,7 +206,7 @@ def _keras(made: Plan) -> str:
 
 def _raw(pattern: str) -> str:
     """A Python literal of a regular expression, raw where it can be."""
-    plain = '"' not in pattern and "\n" not in pattern and not pattern.endswith("\\")
+    plain = pattern.isprintable() and '"' not in pattern and not pattern.endswith("\\")
     return f'r"{pattern}"' if plain else repr(pattern)
 
 

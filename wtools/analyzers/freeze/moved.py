@@ -10,69 +10,17 @@ from typing import Any, Literal
 
 from ...errors import WtoolsError
 from ...layers import LayerMap, TensorRole, layer_map
-from ...report import Report, column
-from ...tree import Tensor, WeightTree, tie_key
+from ...report import Report
+from ...tree import Tensor, WeightTree
 from ..change import Change, Measured, measured
 from ..counterparts import counterparts
 from ..listing import heading, tree_notes
 from ..matching import pairs
 from ..stats import few
 from .rank import Rank, rank_of_change
-from .units import is_statistic, units
+from .rows import MovedBlockRow, MovedRow, block_rows, counted
+from .units import units
 from .verdict import MOVED, STATES, STAYED, TINY, Verdict, unusual_grids, verdict
-
-
-@dataclass(frozen=True)
-class MovedRow:
-    """One tensor of BASE, or of TUNED where BASE has none."""
-
-    name: str = column("the tensor's name in BASE; in TUNED where it was added")
-    state: str = column("what became of it")
-    dtype: str = column("element type in BASE, and in TUNED where that is another")
-    shape: tuple[int, ...] = column("size along each axis in BASE")
-    relative_l2: float | None = column("|TUNED - BASE| / |BASE|", short="rel L2")
-    cosine: float | None = column("of the angle between BASE and TUNED")
-    changed_fraction: float | None = column(
-        "elements with other bits (other values, where retyped)", unit="fraction", short="changed%"
-    )
-    sign_flips: int | None = column("elements that changed their sign", unit="count")
-    rank: int | None = column("numerical rank of a matrix's change, if 64 or less")
-    rank_of: int | None = column("the highest rank it could have had where it was looked at")
-    block: str = column("the block it belongs to")
-    remark: str = column("what is peculiar about it")
-    grid: str = column("the dtype whose rounding explains the change", shown=False)
-    hidden: float | None = column(
-        "a step of every element that this rounding hides with a chance of 5 % at most", shown=False
-    )
-    low_rank: bool | None = column("is the change's rank that of a low-rank adapter?", shown=False)
-    trainable: bool | None = column("the flag in TUNED's file, else in BASE's", shown=False)
-    name_tuned: str | None = column("its name in TUNED, where that is another", shown=False)
-    shape_tuned: tuple[int, ...] | None = column("in TUNED, where that is another", shown=False)
-    compared: int | None = column("elements compared", unit="count", shown=False)
-    max_abs: float | None = column("largest |TUNED - BASE|", shown=False)
-    l2_base: float | None = column("Euclidean norm in BASE, where it changed", shown=False)
-    l2_change: float | None = column("Euclidean norm of TUNED - BASE", shown=False)
-    count: int = column("number of elements", unit="count", shown=False)
-    layer: str = column("the layer it belongs to", shown=False)
-    kind: str = column("the layer's kind", shown=False)
-    role: str = column("what the tensor is in its layer", shown=False)
-
-
-@dataclass(frozen=True)
-class MovedBlockRow:
-    """The tensors of one block together."""
-
-    name: str = column("the block's path; of stem and head what they are")
-    kind: str = column("stem, block, encoder_layer, layer, head, ...")
-    state: str = column("frozen, moved, partly moved, statistics only, new, missing, unclear")
-    tensors: int = column("number of tensors", unit="count")
-    count: int = column("number of elements, tied tensors once", unit="count", short="params")
-    moved: int = column("tensors that moved", unit="count")
-    stayed: int = column("tensors that did not, or by rounding alone", unit="count")
-    other: int = column("resized, added, missing, unclear", unit="count")
-    relative_l2: float | None = column("|TUNED - BASE| / |BASE| of all of it", short="rel L2")
-    highest_rank: int | None = column("of the changes of its matrices, if all are low")
-    remark: str = column("what is peculiar about it")
 
 
 @dataclass(frozen=True)
@@ -136,7 +84,7 @@ def moved(
         schema="wtools.freeze/1",
         title=f"{heading(base)}, fine-tuned: {heading(tuned)}",
         row_type=MovedBlockRow if by == "block" else MovedRow,
-        rows=_block_rows(rows, changes, base, kinds) if by == "block" else rows,
+        rows=block_rows(rows, changes, base, kinds) if by == "block" else rows,
         summary=_summary(rows),
         notes=list(_notes(base, tuned, rows, found.prefix, len(translated))),
         path=base.path,
@@ -246,16 +194,16 @@ def _with_remarks(rows: Sequence[MovedRow]) -> list[MovedRow]:
     """Rows whose flags and whose movement contradict each other say so."""
     learned: dict[str, set[str]] = {}
     for row in rows:
-        if not _counted(row):
+        if not counted(row):
             learned.setdefault(row.layer, set()).add(row.state)
-    anything = any(row.state in MOVED and not _counted(row) for row in rows)
+    anything = any(row.state in MOVED and not counted(row) for row in rows)
     result = []
     for row in rows:
         frozen = learned.get(row.layer, set()) <= STAYED
         remarks = [row.remark] if row.remark else []
-        if _counted(row) and row.state in MOVED and frozen and row.kind == "batch_norm":
+        if counted(row) and row.state in MOVED and frozen and row.kind == "batch_norm":
             remarks.append("statistics moved, though the layer is frozen")
-        elif not _counted(row) and row.trainable is False and row.state in MOVED:
+        elif not counted(row) and row.trainable is False and row.state in MOVED:
             remarks.append("moved, though not trainable")
         elif row.trainable and row.state in STAYED and anything:
             remarks.append("stayed, though trainable")
@@ -265,74 +213,7 @@ def _with_remarks(rows: Sequence[MovedRow]) -> list[MovedRow]:
     return result
 
 
-def _counted(row: MovedRow) -> bool:
-    return row.role in _STATISTICS or row.kind == "buffer"
-
-
-_STATISTICS = frozenset({"moving_mean", "moving_variance", "num_batches"})
-
-
-# --- blocks and figures over all ----------------------------------------------------------------
-
-
-def _block_rows(
-    rows: Sequence[MovedRow],
-    changes: Mapping[str, Change],
-    base: WeightTree,
-    kinds: Mapping[str, str],
-) -> list[MovedBlockRow]:
-    groups: dict[str, list[MovedRow]] = {}
-    for row in rows:
-        groups.setdefault(row.block, []).append(row)
-    return [_block_row(name, kinds[name], group, changes, base) for name, group in groups.items()]
-
-
-def _block_row(
-    name: str,
-    kind: str,
-    rows: Sequence[MovedRow],
-    changes: Mapping[str, Change],
-    base: WeightTree,
-) -> MovedBlockRow:
-    counts = Counter(row.state for row in rows)
-    went = sum(counts[state] for state in MOVED)
-    stayed = sum(counts[state] for state in STAYED)
-    # the norms of what stayed whole are not known: it was compared byte by byte
-    known = [changes[row.name] for row in rows if row.state in MOVED | {"rounding"}]
-    whole = sum(known, Change())
-    ranks = [row.rank for row in rows if row.rank_of is not None]
-    low = all(row.low_rank for row in rows if row.rank_of is not None)
-    distinct = {tie_key(base[r.name]) if r.name in base else r.name: r.count for r in rows}
-    remarks = Counter(r.remark for r in rows if "though" in r.remark)
-    return MovedBlockRow(
-        name=name,
-        kind=kind,
-        state=_state_of(rows, went, stayed),
-        tensors=len(rows),
-        count=sum(distinct.values()),
-        moved=went,
-        stayed=stayed,
-        other=len(rows) - went - stayed,
-        relative_l2=whole.relative_l2 if known else 0.0 if stayed else None,
-        highest_rank=max((r for r in ranks if r is not None), default=None) if low else None,
-        remark="; ".join(f"{text} ({n})" for text, n in remarks.items()),
-    )
-
-
-def _state_of(rows: Sequence[MovedRow], went: int, stayed: int) -> str:
-    states = {row.state for row in rows}
-    if states == {"added"}:
-        return "new"
-    if states == {"missing"}:
-        return "missing"
-    learned = [row.state for row in rows if not _counted(row)]
-    if stayed == len(rows):
-        return "frozen"
-    if went and all(state in STAYED for state in learned):
-        return "statistics only"
-    if learned and all(state in MOVED for state in learned):
-        return "moved"
-    return "partly moved" if went else "unclear"
+# --- figures over all ----------------------------------------------------------------------------
 
 
 def _summary(rows: Sequence[MovedRow]) -> dict[str, object]:
@@ -386,6 +267,3 @@ def _notes(
             f"{quantized:,} quantized tensors: the stored integers are compared "
             "(--dequantize for the values they stand for)"
         )
-
-
-__all__ = ["MovedBlockRow", "MovedRow", "is_statistic", "moved"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...layers import Block, LayerMap, TensorRole, blocks
 
-STATISTICS = frozenset({"moving_mean", "moving_variance", "num_batches", "mean", "variance"})
+STATISTICS = frozenset({"moving_mean", "moving_variance", "num_batches"})
 NORMS = frozenset(
     {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "layer_scale"}
 )
@@ -65,7 +65,8 @@ def _pieces(unit: Block, found: LayerMap) -> Iterator[Block]:
             yield _layers(group)
             group = []
         group.append(layer)
-    yield _layers(group)
+    if group:
+        yield _layers(group)
 
 
 def _layers(group: list[str]) -> Block:
