@@ -18,6 +18,7 @@ ROWS = {
     "blocks": ("wtools.analyzers.layer_map", "BlockRow"),
     "convert": ("wtools.conversion.plan", "Row"),
     "verify_bits": ("wtools.conversion.bits", "BitsRow"),
+    "init": ("wtools.analyzers.initfit", "InitRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
     "formats": ("wtools.commands.formats", "FormatRow"),
 }

@@ -51,7 +51,7 @@ def accuracy(fresh: Iterable[int], trained: Iterable[int]) -> Score:
             right = bool(found & names)
             score.named[case.who, right] += 1
             score.fresh[row.verdict] += 1
-            if row.evidence.get("p_values"):
+            if row.evidence.get("p_values") and not case.again:
                 score.p_values.append(row.p_value)
             if not right:
                 score.wrong.append((case.what, name, names, row.fit, row.ties, row.verdict))

@@ -32,9 +32,13 @@ def advice_on(role: TensorRole, found: Judgement) -> str:
 
 
 def advice_on_signal(
-    signal: Signal, activation: str, roles: Mapping[str, TensorRole], found: Mapping[str, Judgement]
+    signal: Signal,
+    activation: str,
+    stated: bool,
+    roles: Mapping[str, TensorRole],
+    found: Mapping[str, Judgement],
 ) -> Sequence[str]:
-    """On the network as a whole."""
+    """On the network as a whole. stated: is the activation known, or assumed?"""
     if signal.word == "steady" or len(signal.names) < 2:
         return []
     drawn = [
@@ -45,6 +49,8 @@ def advice_on_signal(
     if not drawn:
         return []
     sizes = f"{signal.total:.2g} forward, {signal.total_backward:.2g} backward"
+    if not stated:
+        sizes += f", if {activation} follows each layer"
     glorot = sum("glorot" in name or "torch_default" in name for name in drawn)
     if signal.word == "vanishing" and activation in _RECTIFIED and 2 * glorot > len(drawn):
         return [

@@ -66,6 +66,9 @@ def judge(
         evidence: dict[str, Any] = {"nans": sketch.nans, "infs": sketch.infs}
         return Judgement("", NOT_INIT, evidence=evidence)
     shown = pattern(tensor, meaning, sketch)
+    if shown is not None and not shown.exact:
+        moved = {"residual": shown.residual, "elements": sketch.count}
+        return Judgement(shown.name, LIGHTLY, 0.0, gain=shown.gain, evidence=moved)
     if shown is not None and (sketch.count > 1 or sketch.min in (0, 1)):
         evidence = {"exact": True, "elements": sketch.count, "residual": shown.residual}
         return Judgement(shown.name, UNTOUCHED, 1.0, gain=shown.gain, evidence=evidence, exact=True)

@@ -46,7 +46,7 @@ class InitRow:
     count: int = column("number of elements", unit="count")
     kind: str = column("the layer's kind")
     role: str = column("what the tensor is in its layer")
-    ties: tuple[str, ...] = column(
+    ties: Sequence[str] = column(
         "initializers that so many elements do not tell from the fit", shown=False
     )
     advice: str = column("a known rule that it breaks", shown=False)
@@ -126,7 +126,7 @@ def _report(
     way = dict(zip(steps, zip(signal.gains, signal.forward, strict=True), strict=True))
     rows = [_row(found.tensors[name], j, way.get(name)) for name, j in judged.items()]
     advice = [
-        *advice_on_signal(signal, main, found.tensors, judged),
+        *advice_on_signal(signal, main, bool(stated), found.tensors, judged),
         *_gathered(rows),
     ]
     return Report(
@@ -159,7 +159,7 @@ def _row(role: TensorRole, found: Judgement, way: tuple[float, float] | None) ->
         count=role.tensor.size,
         kind=role.meaning.kind,
         role=role.meaning.role,
-        ties=found.ties,
+        ties=list(found.ties),
         advice=advice_on(role, found),
         layer=role.layer,
         variance_gain=way[0] if way else None,
