@@ -210,7 +210,8 @@ class Tensor:
         """The tensor's plain bytes in its file (C order, little-endian, packed), if they lie so."""
         data = self.data
         # not isinstance: checking a Protocol takes longer than reading a small tensor
-        return cast(Raw, data) if hasattr(data, "readinto") and not data.swapped else None
+        raw = cast(Raw, data) if hasattr(data, "readinto") else None
+        return raw if raw is not None and not raw.swapped else None
 
     def read(self, *, copy: bool = False) -> Array:
         """All elements in this shape and dtype, native byte order.
