@@ -10,8 +10,7 @@ from ..tree import WeightTree
 from .options import Options
 from .plan import Plan, Row
 
-_WHOLE = ("legacy h5 model", ".keras archive")
-_WEIGHTS = ("legacy h5 weights", "weights.h5")
+_KERAS = ("legacy h5 model", ".keras archive", "legacy h5 weights", "weights.h5")
 
 
 def wanted(source: WeightTree, format: str, options: Options) -> bool:
@@ -21,7 +20,7 @@ def wanted(source: WeightTree, format: str, options: Options) -> bool:
     """
     if format != "onnx" or source.format != "keras" or options.like or options.weights_only:
         return False
-    return source.variant in _WHOLE or (source.variant in _WEIGHTS and not source.metadata)
+    return source.variant in _KERAS
 
 
 def graph_plan(source: WeightTree, path: Path, format: str, options: Options) -> Plan:

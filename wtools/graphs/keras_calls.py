@@ -158,6 +158,17 @@ def replaced(value: Any, found: Mapping[Name, Any]) -> Any:
     return value
 
 
+def renumbered(value: Any, first: Mapping[str, int]) -> Any:
+    """`value`, calls of these layers counted from 0 where they were from `first`."""
+    if isinstance(value, Name):
+        return Name(value.layer, value.call - first.get(value.layer, 0), value.output)
+    if isinstance(value, Mapping):
+        return {key: renumbered(inner, first) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(renumbered(inner, first) for inner in value)
+    return value
+
+
 def ends(value: Any) -> Any:
     """`input_layers` or `output_layers`: leaves as Names, in the structure they are written in."""
     if is_leaf(value):

@@ -7,7 +7,7 @@ weights were resolved by the reader (wtools.formats.keras): `<path of the layer>
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import CorruptError, UnsafeError, UnsupportedError, WtoolsError
@@ -144,22 +144,21 @@ class _Reading:
 
     def functional(self, config: Mapping[str, Any], path: str, given: Any) -> Any:
         layers = {name: (kind, inner) for kind, inner, name in _listed(config)}
-        pending: dict[Name, tuple[str, Arguments]] = {}
         raw = {_entry(e, "a layer")[2]: e for e in config["layers"]}
         calls = {name: _calls(entry, name) for name, entry in raw.items()}
-        ends = _ends(config, "output_layers")
-        used = _uses(calls, ends, _ends(config, "input_layers"))
-        first: dict[str, int] = {}
-        for one in used:
-            # Models count the call that made them. Every call that is kept is used, so that the
-            # smallest number in use is the first one's.
-            first[one.layer] = min(first.get(one.layer, one.call), one.call)
+        models = {name for name, (kind, inner) in layers.items() if is_model(inner)}
+        sequential = {name for name, (kind, _) in layers.items() if kind == "Sequential"}
+        calls, ends = _from_zero(
+            calls, _ends(config, "output_layers"), models - sequential, _form(raw.values())
+        )
         outputs: dict[Name, list[Name]] = defaultdict(list)
-        for one in used:
+        for one in _uses(calls, ends):
             outputs[Name(one.layer, one.call, 0)].append(one)
-        for name, made in calls.items():
-            for i, arguments in enumerate(made):
-                pending[Name(name, i + first.get(name, 0), 0)] = name, arguments
+        pending = {
+            Name(name, i, 0): (name, arguments)
+            for name, made in calls.items()
+            for i, arguments in enumerate(made)
+        }
         found = _bound(_ends(config, "input_layers"), given)
         done = {Name(name.layer, name.call, 0) for name in found}
         for key in _order(pending, done):
@@ -299,6 +298,36 @@ def _calls(entry: Any, name: str) -> list[Arguments]:
         return written.calls(entry.get("inbound_nodes", []))
     except (ValueError, TypeError) as error:
         raise CorruptError(f"layer {name!r}: {error}") from None
+
+
+def _form(entries: Iterable[Any]) -> int:
+    """Which Keras wrote `inbound_nodes` so: 3, or 2 and 1."""
+    inbound = (entry.get("inbound_nodes") for entry in entries)
+    return 3 if any(isinstance(call, Mapping) for made in inbound for call in made or ()) else 2
+
+
+def _from_zero(
+    calls: Mapping[str, list[Arguments]], ends: Any, functional: set[str], form: int
+) -> tuple[dict[str, list[Arguments]], Any]:
+    """(calls, outputs) with every layer's calls counted from 0.
+
+    Functional models count the call that made them: in Keras 3 among the model's outputs only, in
+    Keras 2 everywhere, and so do Sequential models that knew their input's shape. There, since
+    every call that is kept is used, the smallest number in use is the first call's.
+    """
+    if form == 3:
+        return dict(calls), written.renumbered(ends, dict.fromkeys(functional, 1))
+    first: dict[str, int] = {}
+    for one in _uses(calls, ends):
+        first[one.layer] = min(first.get(one.layer, one.call), one.call)
+    counted = {
+        name: [
+            Arguments(written.renumbered(a.args, first), written.renumbered(a.kwargs, first))
+            for a in made
+        ]
+        for name, made in calls.items()
+    }
+    return counted, written.renumbered(ends, first)
 
 
 def _uses(calls: Mapping[str, list[Arguments]], *ends: Any) -> list[Name]:
