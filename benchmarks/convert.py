@@ -18,7 +18,7 @@ from .measure import WTOOLS, Cost, once, table
 MIB, GB = 1 << 20, 10**9
 SIZE = 4 * GB
 SPARSE = 20 * GB
-RUNS = 5
+RUNS = 3
 CONVERT = (*WTOOLS, "convert", "--quiet", "--json")
 _MAKE = """
 import sys, torch
