@@ -417,6 +417,17 @@ def test_resized_embeddings_heads_and_what_only_one_side_has() -> None:
     assert rows(base, other)["emb.weight"].remark == "the 100 common rows: moved"
 
 
+def test_a_head_that_was_replaced_is_said_to_be() -> None:
+    model = resnet()
+    base = arrays(model)
+    other = {name: a for name, a in base.items() if not name.startswith("fc")}
+    other |= {"head.weight": np.ones((3, 16), np.float32), "head.bias": np.ones(3, np.float32)}
+    report = wtools.freeze(tree(base), tree(other), by="block")
+    assert {row.name: row.state for row in report.rows if row.state != "frozen"} == {
+        "head": "replaced"
+    }
+
+
 def test_a_tensor_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     base = {"a": np.ones(4, np.float32), "b": np.ones(4000, np.float32)}
     path = tmp_path / "m.safetensors"

@@ -226,8 +226,9 @@ def _unchanged(block: Array, span: _Span, known: Casts) -> Change:
         x = reals(block[start : start + STEP], dtype)
         here = _dot(x, x)
         square += here if math.isfinite(here) else _dot(*[x[np.isfinite(x)]] * 2)
-        if span.casts:
-            fits += casts(x, x, dtype, dtype, known + fits)
+        if span.casts and not known.over:
+            more = casts(x, x, dtype, dtype, known)
+            fits, known = fits + more, known + more
     return Change(count=block.size, aa=square, bb=square, ab=square, casts=fits)
 
 
@@ -241,8 +242,9 @@ def _change(x: Array, y: Array, span: _Span, known: Casts) -> Change:
             p, q = x[start : start + STEP], y[start : start + STEP]
             v, w = reals(p, a), reals(q, b)
             farthest, *figures = _measured(p, q, v, w, a == b)
-            if span.casts:
-                fits += casts(v, w, a, b, known + fits)
+            if span.casts and not known.over:
+                more = casts(v, w, a, b, known)
+                fits, known = fits + more, known + more
             most = max(most, farthest)
             sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
         changed, nonfinite, flips = map(int, sums[:3])

@@ -59,7 +59,7 @@ def moved(
 
     by: one row per. tiny: relative L2 up to which a movement is `tiny`. dequantize: compare the
     values that quantized integers stand for. rank: estimate the rank of the changes of matrices,
-    from up to 512 rows of each. threads, progress: as in `stats`.
+    from up to 256 rows of each. threads, progress: as in `stats`.
     """
     if dequantize:
         base, tuned = base.map(Tensor.dequantized), tuned.map(Tensor.dequantized)
@@ -254,7 +254,7 @@ def _notes(
             f"step of every element by {max(hides):.2g} may not show (--columns name,hidden)"
         )
     if any(row.rank_of is not None for row in rows):
-        yield "rank: of up to 512 rows of each matrix, above what rounding alone would leave"
+        yield "rank: of up to 256 rows of each matrix, above what rounding alone would leave"
     stats = [row.name for row in rows if "statistics moved" in row.remark]
     if stats:
         yield (

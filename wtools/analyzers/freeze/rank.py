@@ -27,7 +27,7 @@ Matrix = NDArray[np.float64]
 
 MOST = 64  # the highest rank that is told
 _PROBES = MOST + 16
-_ROWS = 512  # rows that are looked at
+_ROWS = 256  # rows that are looked at
 _ELEMENTS = 1 << 21  # and elements, all in all
 _MARGIN = 2.0  # times the largest singular value that rounding alone is expected to have
 _CLEAR = 0.5  # of the change's energy that has to stand above rounding
@@ -51,7 +51,7 @@ class Rank:
 def rank_of_change(a: Tensor, b: Tensor, shape: tuple[int, int], seed: int = 0) -> Rank | None:
     """The numerical rank of b - a seen as a matrix of that shape; None if it cannot be told.
 
-    Reads at most 512 rows and 2 M elements where the bytes lie plainly in the file. Raises
+    Reads at most 256 rows and 2 M elements where the bytes lie plainly in the file. Raises
     WtoolsError where a tensor cannot be read.
     """
     m, n = shape

@@ -55,7 +55,9 @@ class MovedBlockRow:
 
     name: str = column("the block's path; of stem and head what they are")
     kind: str = column("stem, block, encoder_layer, layer, head, ...")
-    state: str = column("frozen, moved, partly moved, statistics only, new, missing, unclear")
+    state: str = column(
+        "frozen, moved, partly moved, statistics only, resized, replaced, new, missing, unclear"
+    )
     tensors: int = column("number of tensors", unit="count")
     count: int = column("number of elements, tied tensors once", unit="count", short="params")
     moved: int = column("tensors that moved", unit="count")
@@ -123,6 +125,8 @@ def _state_of(rows: Sequence[MovedRow], went: int, stayed: int) -> str:
         return "new"
     if states == {"missing"}:
         return "missing"
+    if states == {"added", "missing"}:
+        return "replaced"
     learned = [row.state for row in rows if not counted(row)]
     if stayed == len(rows):
         return "frozen"
@@ -130,4 +134,6 @@ def _state_of(rows: Sequence[MovedRow], went: int, stayed: int) -> str:
         return "statistics only"
     if learned and all(state in MOVED for state in learned):
         return "moved"
-    return "partly moved" if went else "unclear"
+    if went:
+        return "partly moved"
+    return "resized" if "resized" in states else "unclear"
