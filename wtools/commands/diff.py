@@ -68,9 +68,7 @@ def command(
     return worst or int(exit_code and bool(report.summary["differ"]))
 
 
-def selected(
-    a: WeightTree, b: WeightTree, match: tuple[str, ...]
-) -> tuple[WeightTree, WeightTree]:
+def selected(a: WeightTree, b: WeightTree, match: tuple[str, ...]) -> tuple[WeightTree, WeightTree]:
     """Of both the tensors that match; a pattern has to match something on one side only."""
     if not match:
         return a, b
