@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from init_accuracy import Score, accuracy, kept_apart
-from init_drawn import of_module
+from init_drawn import keras, of_module
+from init_trained import digits
 
 import wtools
 from wtools.analyzers.initfit.candidates import Setting, candidates
 from wtools.analyzers.initfit.fans import Fans, fans_of
 from wtools.analyzers.initfit.fit import fit
-from wtools.analyzers.initfit.laws import FAMILIES, Law, moment
+from wtools.analyzers.initfit.laws import FAMILIES, Family, Law, moment
 from wtools.analyzers.initfit.sample import Sample
 from wtools.analyzers.initfit.signal import ACTIVATIONS, Step, bars, moments, propagate
 from wtools.analyzers.initfit.special import chi2_tail, normal_cdf, normal_quantile, smallest
@@ -85,20 +87,32 @@ def check_trained(score: Score) -> None:
     assert frozen["untouched"] == sum(frozen.values()), score.wrong
 
 
-@pytest.mark.corpus
-def test_real_models_are_trained(corpus: Path) -> None:
-    """Of what is called untouched, only what the models' authors left so remains."""
-    counts, untouched = Counter[str](), []
-    for path in sorted(corpus.rglob("*")):
-        if path.suffix in (".pt", ".onnx", ".keras", ".hdf5", ".safetensors", ".tar", ".jit"):
-            with wtools.open(path) as tree:
-                for r in wtools.init(tree).rows:
-                    counts[r.verdict] += 1
-                    if r.verdict == "untouched" and not r.evidence.get("exact"):
-                        untouched.append((path.name, r.name))
-    # CHGNet's last layer of angles feeds nothing; MiniLM was trained without its pooler
-    others = [at for at in untouched if "angle_layers.2" not in at[1] and "pooler" not in at[1]]
-    assert len(others) <= 0.01 * sum(counts.values()), others
+def test_a_keras_file_fresh_and_with_a_frozen_layer(tmp_path: Path) -> None:
+    k = keras()
+    k.utils.set_random_seed(3)
+    x, y = digits()
+    layers = k.layers
+    model = k.Sequential(
+        [
+            *(k.Input((64,)), layers.Reshape((8, 8, 1)), layers.Conv2D(32, 3)),
+            *(layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(16, 3, activation="relu")),
+            *(layers.Reshape((16, 16)), layers.Bidirectional(layers.LSTM(24, name="l"), name="bi")),
+            *(layers.Dense(40, activation="tanh", name="frozen"), layers.Dense(10, name="head")),
+        ]
+    )
+    model.save(tmp_path / "fresh.keras")
+    report = wtools.init(wtools.open(tmp_path / "fresh.keras"))
+    assert {r.verdict for r in report.rows} == {"untouched"}
+    fits = {(r.role, r.fit) for r in report.rows if r.kind == "lstm"}
+    forget = ("bias", "zeros, forget gate ones")
+    assert fits == {("kernel", "glorot_uniform"), ("recurrent_kernel", "orthogonal"), forget}
+
+    model.get_layer("frozen").trainable = False
+    model.compile("adam", k.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=1, verbose=0)
+    model.save(tmp_path / "tuned.keras")
+    report = wtools.init(wtools.open(tmp_path / "tuned.keras"))
+    assert {r.layer for r in report.rows if r.verdict == "untouched"} == {"frozen"}
 
 
 # --- the null distribution ---
@@ -152,6 +166,15 @@ def test_a_rank_one_step_shows_in_the_places_before_it_shows_in_the_distribution
     moved = (weights + step).astype(np.float32)
     assert fit(Sample(sketch(moved)), law).p_value > 1e-3
     assert smallest(independence(structure(Tensor.of("x", moved)), law).values()) < 1e-6
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(FAMILIES), st.integers(-20, 20))
+def test_neither_sign_nor_scale_changes_a_fit(seed: int, family: Family, power: int) -> None:
+    values = draw(family, 500, np.random.default_rng(seed)).astype(np.float32)
+    one = fit(Sample(sketch(values)), Law(family, 1.0))
+    other = fit(Sample(sketch(-values * np.float32(2.0**power))), Law(family, 2.0**power))
+    assert other.parts["scale"] == pytest.approx(one.parts["scale"], rel=1e-6)
+    assert other.distance == pytest.approx(one.distance, abs=0.01)
 
 
 def test_one_element_beyond_the_bound_rules_a_uniform_out() -> None:
@@ -229,6 +252,19 @@ def test_a_scale_that_no_initializer_has_is_estimated() -> None:
     found = row(tree_of({"fc.weight": values}), "fc.weight")
     assert found.verdict == "untouched" and found.fit == "normal, scale 0.01227"
     assert found.evidence["scale"] == "estimated"
+
+
+@pytest.mark.parametrize("draw_it", ["normal_(w, std=0.035)", "uniform_(w, -0.035, 0.035)"])
+def test_a_scale_that_layers_share_needs_no_name(draw_it: str) -> None:
+    from torch import manual_seed, nn
+
+    manual_seed(1)
+    model = nn.Sequential(*[nn.Linear(48, 48, bias=False) for _ in range(6)])
+    for layer in model:
+        eval(f"nn.init.{draw_it}", {"nn": nn, "w": layer.weight.data})
+    report = wtools.init(of_module(model))
+    assert {r.verdict for r in report.rows} == {"untouched"}
+    assert {r.fit.partition(",")[0] for r in report.rows} == {draw_it.partition("_")[0]}
 
 
 # --- patterns ---

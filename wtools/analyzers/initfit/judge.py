@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...layers import Meaning
@@ -44,7 +44,8 @@ _NO_LAW = frozenset({"gamma", "beta", "moving_mean", "moving_variance", "alpha",
 @dataclass(frozen=True)
 class Judgement:
     """See the columns of `InitRow`. exact: is it a pattern, not a distribution? weak: would
-    tensors of any scale often fit some candidate so well?"""
+    tensors of any scale often fit some candidate so well? alone: the judgement if no other layer
+    was drawn so."""
 
     fit: str
     verdict: str
@@ -56,6 +57,7 @@ class Judgement:
     exact: bool = False
     weak: bool = False
     twins: int = 0
+    alone: Judgement | None = None
 
 
 def judge(
@@ -160,10 +162,19 @@ def _same(a: Law, b: Law) -> bool:
 def _unfitting(
     tensor: Tensor, meaning: Meaning, sample: Sample, setting: Setting, alpha: float
 ) -> Judgement:
-    """None fits: perhaps a scale without a name, else the nearest and how far it is."""
-    unnamed = _unnamed(tensor, sample, alpha) if sample.count >= _UNNAMED else None
-    if unnamed is not None:
+    """None fits: perhaps a scale without a name, else the nearest and how far it is.
+
+    Of fewer elements a scale without a name counts only where another layer shares it.
+    """
+    unnamed = _unnamed(tensor, sample, alpha) if sample.count >= FEW else None
+    if unnamed is not None and sample.count >= _UNNAMED:
         return unnamed
+    nearest = _nearest(meaning, sample, setting, alpha)
+    return replace(unnamed, alone=nearest) if unnamed is not None else nearest
+
+
+def _nearest(meaning: Meaning, sample: Sample, setting: Setting, alpha: float) -> Judgement:
+    """The candidate that is least far away."""
     known = candidates(setting)
     known.sort(key=lambda one: abs(math.log(sample.rms / one.law.std)) if sample.rms else 0)
     near = [(one, fit(sample, one.law)) for one in known[:_NEAREST]]

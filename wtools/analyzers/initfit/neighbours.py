@@ -7,6 +7,7 @@ is no longer what it was drawn as has been trained.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,11 +20,31 @@ _NOT_LEARNED = frozenset({"moving_mean", "moving_variance"})  # a frozen layer's
 
 def with_neighbours(found: LayerMap, judged: Mapping[str, Judgement]) -> dict[str, Judgement]:
     """The judgements, those of open cases as their layer's and the model's other tensors say."""
-    current = dict(judged)
+    current = {name: _shared(name, j, found, judged) for name, j in judged.items()}
     for _ in range(2):  # a kernel that has been settled settles its bias
         model = _Model(found, current)
         current = {name: _open_case(name, j, model) or j for name, j in current.items()}
     return current
+
+
+def _shared(name: str, j: Judgement, found: LayerMap, judged: Mapping[str, Judgement]) -> Judgement:
+    """A scale that no initializer has: is it at least that of another layer too?"""
+    if j.alone is None:
+        return j
+    layer = found.tensors[name].layer
+    others = (k for other, k in judged.items() if found.tensors[other].layer != layer)
+    return replace(j, alone=None) if any(_same_scale(j, k) for k in others) else j.alone
+
+
+def _same_scale(a: Judgement, b: Judgement) -> bool:
+    """Has b a scale without a name, and does a's agree with it within three standard errors?"""
+    if b.evidence.get("scale") != "estimated" or a.evidence["family"] != b.evidence["family"]:
+        return False
+    normal = a.evidence["family"] == "normal"
+    counts = (a.evidence["elements"], b.evidence["elements"])
+    errors = [1 / (2 * n) if normal else (4 / n) ** 2 for n in counts]
+    measured = "std" if normal else "max"
+    return abs(math.log(a.evidence[measured] / b.evidence[measured])) < 3 * math.sqrt(sum(errors))
 
 
 class _Model:
@@ -47,6 +68,7 @@ class _Model:
             fresh = [j for j in judged.values() if j.verdict == UNTOUCHED and not j.exact]
         often = Counter(n for j in large.values() if _weak(j) for n in _schemes(j))
         self.drawn = {name for j in fresh for name in _schemes(j)}
+        self.unnamed = [j for j in fresh if j.evidence.get("scale") == "estimated"]
         self.drawn |= {name for name, times in often.items() if times > 1}
 
 
@@ -63,6 +85,8 @@ def _open_case(name: str, j: Judgement, model: _Model) -> Judgement | None:
         return None
     if not model.drawn:
         return _lightly(j, "fits, but many would, and all of the model has moved")
+    if any(_same_scale(j, other) for other in model.unnamed):
+        return None
     if name not in model.biases and not model.drawn & _schemes(j):
         return _lightly(j, "fits, but many would, and nothing else in the model was drawn so")
     return None

@@ -11,7 +11,7 @@ from ... import dtypes
 from ...errors import NameNotFoundError, WtoolsError
 from ...layers import LayerMap, TensorRole, layer_map
 from ...report import Report, column
-from ...sketch import sketches
+from ...sketch.runner import Scan, sketches
 from ...tree import Tensor, WeightTree, tie_key
 from ..listing import heading, tree_notes
 from ..stats import few
@@ -64,11 +64,12 @@ def initfit(
     activation: str | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    scan: Scan = sketches,
 ) -> Report:
     """A row for each floating-point tensor: what drew it, and does it still look fresh?
 
     activation: the one after each layer; None for what the file says, else "relu" (see
-    `ACTIVATIONS`). threads, progress: as in `stats`.
+    `ACTIVATIONS`). threads, progress, scan: as in `stats`.
 
     A tensor is read once, and where its distribution fits an initializer its first elements (4
     million at most) again, to see whether their places agree. Raises NameNotFoundError for an
@@ -82,7 +83,7 @@ def initfit(
     alpha = FALSE_ALARMS / max(_LEAST, len(wanted))
     judged: dict[object, tuple[Judgement, Measured]] = {}
     failures: list[WtoolsError] = []
-    for tensor, result in sketches(wanted, threads=threads, progress=progress):
+    for tensor, result in scan(wanted, threads=threads, progress=progress):
         if isinstance(result, WtoolsError):
             failures.append(result)
             continue

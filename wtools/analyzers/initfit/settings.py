@@ -13,9 +13,8 @@ from ...tree import WeightTree
 from .candidates import Setting
 from .fans import Fans, fans_of
 
-_GATES = {"lstm": 4, "gru": 3, "rnn": 1, "conv_lstm": 4}
+_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 TABLES = frozenset({"embedding", "positional", "token"})
-_RECURRENT = frozenset({"lstm", "gru", "rnn"})
 
 
 def settings(tree: WeightTree, found: LayerMap) -> dict[str, Setting]:
@@ -38,7 +37,7 @@ def settings(tree: WeightTree, found: LayerMap) -> dict[str, Setting]:
             depth=depth,
             width=width,
             keras=tree.format == "keras",
-            recurrent=kind in _RECURRENT,
+            recurrent=kind in _GATES,
             table=kind in TABLES,
             vector=long_axes < 2,
             bias="bias" in meaning.role,
@@ -62,28 +61,24 @@ def _kernel(roles: list[TensorRole]) -> Fans | None:
 
 
 def _units(roles: list[TensorRole], own: TensorRole) -> int:
-    """Of a recurrent layer: the width of its state."""
-    gates = _GATES[own.meaning.kind]
-    for role in (own, *roles):
-        meaning, shape = role.meaning, role.tensor.shape
-        if role.meaning.part == own.meaning.part and meaning.role in ("kernel", "recurrent_kernel"):
-            axis = next((k for k, a in enumerate(meaning.axes.replace("n ", "")) if a == "("), -1)
-            shape = shape[1:] if meaning.axes.startswith("n ") else shape
-            size = shape[-1] if axis > 0 or not meaning.axes.startswith(("(", "n (")) else shape[0]
-            if meaning.axes.startswith("u") or meaning.axes.startswith("n u"):
-                size = shape[0]
-            return int(size) // gates
-    return max(own.tensor.shape, default=0) // gates
+    """Of a recurrent layer: the width of its state, which the outputs of a kernel are made of."""
+    for role in roles:
+        meaning = role.meaning
+        kernel = meaning.role in ("kernel", "recurrent_kernel") and role.tensor.ndim > 1
+        if kernel and meaning.part == own.meaning.part:
+            return fans_of(role.tensor, meaning)[0].outs // _GATES[own.meaning.kind]
+    return 0
 
 
 def _initializer_range(architecture: Any) -> float:
     """The standard deviation that a transformers config names, 0 if none."""
     config = architecture.get("transformers") if isinstance(architecture, Mapping) else None
-    if isinstance(config, Mapping):
-        for key in ("initializer_range", "init_std"):
-            value = config.get(key)
-            if isinstance(value, (int, float)) and 0 < value < 100:
-                return float(value)
+    for part in (config, config.get("text_config") if isinstance(config, Mapping) else None):
+        if isinstance(part, Mapping):
+            for key in ("initializer_range", "init_std"):
+                value = part.get(key)
+                if isinstance(value, (int, float)) and 0 < value < 100:
+                    return float(value)
     return 0.0
 
 
