@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from ..errors import NameNotFoundError, WtoolsError
 from ..layers import layer_path
 from ..report import Report, column
-from ..sketch import Sketch, sketches
+from ..sketch import Sketch
+from ..sketch.runner import Scan, sketches
 from ..tree import WeightTree, tie_key
 from .listing import heading
 from .rules import RULES, SEVERITIES, Finding, Rule, Subject
@@ -66,13 +67,14 @@ def check(
     damage: Sequence[WtoolsError] = (),
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    scan: Scan = sketches,
 ) -> CheckReport:
     """A row for each finding, errors first.
 
     only, ignore: ids of rules (see `RULES`); `like`: a model whose tensors this one should have.
     strict: do warnings make the check fail, as errors do?
     damage: what else is known to be wrong with the file, told as `unreadable`.
-    threads, progress: as in `stats`. Raises NameNotFoundError for an id that no rule has.
+    threads, progress, scan: as in `stats`. Raises NameNotFoundError for an id that no rule has.
 
     A tensor is read once; again only where its figures make it a candidate for equal content or
     for outlier channels.
@@ -80,13 +82,14 @@ def check(
     rules = chosen(only, ignore)
     found: dict[object, Sketch] = {}
     failures = list(damage)
+    subject = Subject(tree, found, failures, like, threads)
     if any(rule.reads for rule in rules):
-        for tensor, result in sketches(tree.distinct(), threads=threads, progress=progress):
+        for tensor, result in scan(tree.distinct(), threads=threads, progress=progress):
             if isinstance(result, WtoolsError):
                 failures.append(result)
             else:
                 found[tie_key(tensor)] = result
-    subject = Subject(tree, found, failures, like, threads)
+                subject.look(rules, tensor, result)
     rows = [_row(subject, rule, finding) for rule in rules for finding in rule.find(subject)]
     report = _report(tree, rows, rules)
     return replace(report, fatal=frozenset({"error", "warning"})) if strict else report

@@ -16,6 +16,7 @@ from .. import dtypes
 from ..errors import WtoolsError
 from ..layers import layer_map, layer_path
 from ..report import Report, column
+from ..sketch.runner import Scan, sketches
 from ..tree import Tensor, WeightTree, tie_key
 from .listing import heading, tree_notes
 from .sparse.comparison import compared
@@ -111,19 +112,20 @@ def sparsity(
     compare: WeightTree | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    scan: Scan = sketches,
 ) -> Report:
     """A row of sparsity figures for each tensor of real numbers (or layer, kind, or the model).
 
     threshold: magnitudes up to this count as zeros. dequantize: of the values that quantized
     integers stand for. compare: the same model trained in another way; `summary["compared"]`
-    tells what survives in which. threads, progress: as in `stats`.
+    tells what survives in which. threads, progress, scan: as in `stats`.
 
     `summary` is of the whole model, with the explanation that fits it and the figures behind it.
     """
     tensors = [t.dequantized() if dequantize else t for t in tree.values()]
     real = [t for t in tensors if dtypes.get(t.dtype).kind in ("float", "complex")]
     meanings = {name: role.meaning for name, role in layer_map(tree).tensors.items()}
-    found, failures = measured(real, tree, meanings, threshold, threads, progress)
+    found, failures = measured(real, tree, meanings, threshold, threads, progress, scan)
     pairs = [(tensor, found[tie_key(tensor)]) for tensor in real if tie_key(tensor) in found]
     once = list({id(m): m for _, m in pairs}.values())
     return Report(

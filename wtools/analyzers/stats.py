@@ -19,7 +19,7 @@ from ..errors import UsageError, WtoolsError
 from ..layers.grouping import layer_path
 from ..report import Report, column
 from ..sketch import Sketch
-from ..sketch.runner import sketches
+from ..sketch.runner import Scan, sketches
 from ..tree import Tensor, WeightTree, tie_key
 from .listing import heading, tree_notes
 
@@ -69,18 +69,19 @@ def stats(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     sketch_out: str | os.PathLike[str] | None = None,
+    scan: Scan = sketches,
 ) -> Report:
     """A row of statistics for each tensor (or layer) and their total as the summary.
 
     dequantize: of the real values that quantized integers stand for, not of the integers.
     threads: how many read and compute; default, every core. progress: called with bytes done.
-    sketch_out: also save the sketches there, for `merged`.
+    sketch_out: also save the sketches there, for `merged`. scan: what reads the tensors.
 
     Tied tensors are read once, shown under each name, and counted once in layers and total. A
     tensor that cannot be read is listed in the report's `failures` and left out.
     """
     tensors = [t.dequantized() if dequantize else t for t in tree.values()]
-    found, failures = _sketched(tensors, threads, progress)
+    found, failures = _sketched(tensors, threads, progress, scan)
     pairs = [(t, found[tie_key(t)]) for t in tensors if tie_key(t) in found]
     if sketch_out is not None:
         _save(sketch_out, tree, pairs)
@@ -182,13 +183,16 @@ def _save(
 
 
 def _sketched(
-    tensors: Sequence[Tensor], threads: int | None, progress: Callable[[int], None] | None
+    tensors: Sequence[Tensor],
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+    scan: Scan,
 ) -> tuple[dict[object, Sketch], list[WtoolsError]]:
     """tie key -> sketch of every distinct tensor that can be read, and what went wrong."""
     distinct = list({tie_key(t): t for t in reversed(tensors)}.values())[::-1]
     found: dict[object, Sketch] = {}
     failures: list[WtoolsError] = []
-    for tensor, result in sketches(distinct, threads=threads, progress=progress):
+    for tensor, result in scan(distinct, threads=threads, progress=progress):
         if isinstance(result, WtoolsError):
             failures.append(result)
         else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,19 @@ from .plan import Plan, as_bytes, in_memory, last_fields, plain
 
 Progress = Callable[[int], None]
 Result = tuple[Tensor, Sketch | WtoolsError]
+
+
+class Scan(Protocol):
+    """`sketches`, or what else gives an analysis each tensor's sketch (`wtools report`)."""
+
+    def __call__(
+        self,
+        tensors: Sequence[Tensor],
+        *,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Result]: ...
+
 
 PIECE = 1 << 24  # bytes of a file scanned in one go
 SCRATCH = 1 << 19  # bytes read at a time: they stay in the second-level cache

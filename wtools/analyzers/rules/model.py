@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -33,7 +34,7 @@ class Subject:
 
     sketches: tie key -> sketch of every tensor that could be read; empty where no rule needs
     them. failures: what could not be read, and what else is damaged. like: a model whose tensors
-    it should have.
+    it should have. looks: id of a rule -> tie key -> what the rule's `look` saw.
     """
 
     tree: WeightTree
@@ -41,6 +42,23 @@ class Subject:
     failures: Sequence[WtoolsError] = ()
     like: WeightTree | None = None
     threads: int | None = None
+    looks: dict[str, dict[object, Any]] = field(default_factory=dict)
+
+    def look(self, rules: Iterable[Rule], tensor: Tensor, sketch: Sketch) -> None:
+        """Let the rules look at a tensor while it is at hand."""
+        for rule in rules:
+            seen = rule.look(self, tensor, sketch) if rule.look is not None else None
+            if seen is not None:
+                self.looks.setdefault(rule.id, {})[tie_key(tensor)] = seen
+
+    def seen(self, rule: str) -> Mapping[object, Any]:
+        """tie key -> what a rule's `look` saw."""
+        return self.looks.get(rule, {})
+
+    @cached_property
+    def kinds(self) -> Counter[tuple[str, tuple[int, ...]]]:
+        """How many tensors there are of each dtype and shape, tied ones counted once."""
+        return Counter((tensor.dtype, tensor.shape) for tensor in self.tree.distinct())
 
     @cached_property
     def meanings(self) -> dict[str, Meaning]:
@@ -59,13 +77,16 @@ class Subject:
 class Rule:
     """id: what `--ignore` takes. severity: of its findings, unless one says otherwise.
 
-    reads: does it need the tensors' data? `find` explains itself in its docstring.
+    reads: does it need the tensors' data? look: what it has to see of a tensor beyond its sketch;
+    called in the pass, before the next tensor, so that nothing is read again where a tensor is
+    still in memory. `find` explains itself in its docstring.
     """
 
     id: str
     severity: Severity
     find: Callable[[Subject], Iterator[Finding]]
     reads: bool = False
+    look: Callable[[Subject, Tensor, Sketch], Any] | None = None
 
     @property
     def explanation(self) -> str:

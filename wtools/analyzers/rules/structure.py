@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from ... import dtypes
 from ...sketch import Sketch
-from ...tree import Tensor
-from ..matching import digests, pairs
+from ...tree import Tensor, tie_key
+from ..held import is_held
+from ..matching import digest, digests, pairs
 from ..stats import few
 from .model import Finding, Rule, Subject
 
@@ -107,18 +108,35 @@ def duplicate(subject: Subject) -> Iterator[Finding]:
 def _duplicates(subject: Subject) -> Iterator[list[Tensor]]:
     """Groups of the same dtype, shape and content.
 
-    Only tensors that agree in every count and in their extremes are read again, for a digest.
+    Only tensors that agree in every count and in their extremes are read again, for a digest, if
+    it was not taken in the pass.
     """
+    known = subject.seen("duplicate")
     alike: dict[object, list[Tensor]] = {}
     for tensor, sketch in subject.measured():
-        if sketch.finite and sketch.min != sketch.max:
+        if _varied(sketch):
             alike.setdefault(_counts(tensor, sketch), []).append(tensor)
     for group in alike.values():
+        if not group[1:]:
+            continue
+        rest = [tensor for tensor in group if tie_key(tensor) not in known]
+        found = {tie_key(t): d for t, d in digests(rest, threads=subject.threads)}
         same: dict[bytes, list[Tensor]] = {}
-        for tensor, found in digests(group, threads=subject.threads) if group[1:] else ():
-            if isinstance(found, bytes):
-                same.setdefault(found, []).append(tensor)
+        for tensor in group:
+            content = known.get(tie_key(tensor)) or found[tie_key(tensor)]
+            if isinstance(content, bytes):
+                same.setdefault(content, []).append(tensor)
         yield from (members for members in same.values() if len(members) > 1)
+
+
+def _digest(subject: Subject, tensor: Tensor, sketch: Sketch) -> object:
+    """Of a tensor that is in memory only now, and that others might equal."""
+    wanted = is_held(tensor) and _varied(sketch) and subject.kinds[tensor.dtype, tensor.shape] > 1
+    return digest(tensor) if wanted else None
+
+
+def _varied(sketch: Sketch) -> bool:
+    return bool(sketch.finite) and sketch.min != sketch.max
 
 
 def _counts(tensor: Tensor, sketch: Sketch) -> object:
@@ -160,7 +178,7 @@ RULES = (
     Rule("keys", "error", keys),
     Rule("surplus-shards", "warning", surplus_shards),
     Rule("unused-initializer", "warning", unused),
-    Rule("duplicate", "warning", duplicate, reads=True),
+    Rule("duplicate", "warning", duplicate, reads=True, look=_digest),
     Rule("tied", "info", tied),
     Rule("mixed-dtypes", "info", mixed_dtypes),
     Rule("empty", "info", empty),

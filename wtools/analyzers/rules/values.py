@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ... import dtypes
 from ...errors import WtoolsError
+from ...sketch import Sketch
 from ...sketch import sketch as sketch_of
 from ...tree import Tensor, tie_key
 from ..channels import channel_axis, channel_max
@@ -112,18 +114,11 @@ def negative_variance(subject: Subject) -> Iterator[Finding]:
 def outlier_channels(subject: Subject) -> Iterator[Finding]:
     """Output channels whose largest magnitude is more than 20 times the median channel's: a scale
     for the whole tensor leaves the others no precision when it is quantized."""
-    for tensor, sketch in subject.measured():
-        axis = channel_axis(tensor, subject.meanings[tensor.name], subject.tree.separator)
-        if axis is None or tensor.shape[axis] < _FEW_CHANNELS or not sketch.finite:
+    seen = subject.seen("outlier-channels")
+    for tensor, _ in subject.measured():
+        if tie_key(tensor) not in seen:
             continue
-        # Half of the channels have no magnitude above the median channel's largest. Where fewer
-        # than half of the elements are that small, no channel can stand out: no need to look.
-        if sketch.below_bounds(sketch.linf / OUTLIER)[1] < 0.5:
-            continue
-        try:
-            largest = channel_max(tensor, axis)
-        except WtoolsError:
-            continue  # told by another rule
+        axis, largest = seen[tie_key(tensor)]
         median = float(np.median(largest[largest > 0])) if largest.any() else 0.0
         found = np.flatnonzero(largest > OUTLIER * median)
         if found.size and median:
@@ -140,6 +135,23 @@ def outlier_channels(subject: Subject) -> Iterator[Finding]:
                     "median": median,
                 },
             )
+
+
+def _channels(
+    subject: Subject, tensor: Tensor, sketch: Sketch
+) -> tuple[int, NDArray[np.float64]] | None:
+    """(axis of the channels, largest magnitude of each), where any could stand out."""
+    axis = channel_axis(tensor, subject.meanings[tensor.name], subject.tree.separator)
+    if axis is None or tensor.shape[axis] < _FEW_CHANNELS or not sketch.finite:
+        return None
+    # Half of the channels have no magnitude above the median channel's largest. Where fewer
+    # than half of the elements are that small, no channel can stand out: no need to look.
+    if sketch.below_bounds(sketch.linf / OUTLIER)[1] < 0.5:
+        return None
+    try:
+        return axis, channel_max(tensor, axis)
+    except WtoolsError:
+        return None  # told by another rule
 
 
 def bad_scale(subject: Subject) -> Iterator[Finding]:
@@ -172,5 +184,5 @@ RULES = (
     Rule("subnormals", "warning", subnormal, reads=True),
     Rule("all-zero", "warning", all_zero, reads=True),
     Rule("constant", "warning", constant, reads=True),
-    Rule("outlier-channels", "warning", outlier_channels, reads=True),
+    Rule("outlier-channels", "warning", outlier_channels, reads=True, look=_channels),
 )

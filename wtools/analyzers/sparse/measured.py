@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from ... import dtypes
 from ...errors import WtoolsError
 from ...layers import Meaning
-from ...sketch import Sketch, sketches
+from ...sketch import Sketch
+from ...sketch.runner import Scan
 from ...tree import Tensor, WeightTree, tie_key
 from ..elements import STEP, reals
+from ..held import is_held
 from ..threads import in_order
 from .curve import Curve, curve
 from .structure import Structure, structure
@@ -34,7 +36,8 @@ class Measured:
     """One tensor with all that was found of it.
 
     view: None for what is no matrix. structure: None where there is nothing to structure: too few
-    zeros and small magnitudes to make up a unit.
+    zeros and small magnitudes to make up a unit. nonzero: of the coefficients of a linear model in
+    one dimension, the places of those that are not zero.
     """
 
     tensor: Tensor
@@ -44,6 +47,7 @@ class Measured:
     view: View | None = None
     structure: Structure | None = None
     too_wide: bool = False
+    nonzero: Sequence[int] | None = None
 
     @cached_property
     def curve(self) -> Curve:
@@ -128,9 +132,9 @@ class Measured:
             return None
         if self.structure is not None:
             return np.flatnonzero(self.structure.inputs).tolist()
-        if self.view is not None or not self.zeros:
-            return list(range(self.inputs or self.tensor.size))
-        return np.flatnonzero(self.tensor.read()).tolist()
+        if self.nonzero is not None:
+            return list(self.nonzero)
+        return list(range(self.inputs or self.tensor.size))
 
     def gates(self) -> dict[str, float]:
         """The fraction of zeros of each gate, by its canonical letter."""
@@ -168,29 +172,36 @@ def measured(
     threshold: float,
     threads: int | None,
     progress: Callable[[int], None] | None,
+    scan: Scan,
 ) -> tuple[dict[object, Measured], list[WtoolsError]]:
     """tie key -> all that is known of each tensor that can be read; and what went wrong.
 
-    A tensor is read a second time where zeros, or enough small magnitudes, call for it.
+    A tensor is read a second time where zeros, or enough small magnitudes, call for it: after the
+    pass, on several threads, or at once while it is held in memory.
     """
     distinct = list({tie_key(tensor): tensor for tensor in reversed(tensors)}.values())[::-1]
     found: dict[object, Measured] = {}
     failures: list[WtoolsError] = []
-    for tensor, sketch in sketches(distinct, threads=threads, progress=progress):
+    later: list[Measured] = []
+    for tensor, sketch in scan(distinct, threads=threads, progress=progress):
         if isinstance(sketch, WtoolsError):
             failures.append(sketch)
+            continue
+        meaning = meanings[tensor.name]
+        one = Measured(tensor, meaning, sketch, sketch.zeros, view_of(tensor, meaning, tree))
+        if is_held(tensor):
+            one = _looked_at(one, threshold)
         else:
-            meaning = meanings[tensor.name]
-            view = view_of(tensor, meaning, tree)
-            found[tie_key(tensor)] = Measured(tensor, meaning, sketch, sketch.zeros, view)
+            later.append(one)
+        found[tie_key(tensor)] = one
 
-    def look(one: Measured) -> Measured | WtoolsError:
+    def look(one: Measured) -> tuple[object, Measured | WtoolsError]:
         try:
-            return _looked_at(one, threshold)
+            return tie_key(one.tensor), _looked_at(one, threshold)
         except WtoolsError as error:
-            return error
+            return tie_key(one.tensor), error
 
-    for key, result in zip(found, in_order(look, list(found.values()), threads), strict=True):
+    for key, result in in_order(look, later, threads):
         if isinstance(result, WtoolsError):
             failures.append(result)
         else:
@@ -203,6 +214,8 @@ def _looked_at(one: Measured, threshold: float) -> Measured:
     above = math.nextafter(threshold, math.inf)
     small = bool(threshold) and one.sketch.below_bounds(above)[1] > 0
     if one.view is None:
+        if one.is_linear and one.zeros:
+            one = replace(one, nonzero=np.flatnonzero(one.tensor.read()).tolist())
         return replace(one, zeros=_zeros(one.tensor, threshold)) if small else one
     if not (small or _may_be_dead(one) or _may_be_faint(one) or one.spike >= SPIKE):
         return one
