@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from wtools.report import columns_of
+from wtools.reports import columns_of
 
 ROWS = {
     "sparsity": ("wtools.analyzers.sparsity", "SparsityRow"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .errors import WtoolsError
     from .formats import open
     from .graphs.torch_model import torch_module
-    from .report import Report
+    from .reports import Report
     from .sketch import Sketch
     from .tree import Tensor, WeightTree
     from .verification import verify
@@ -48,7 +48,7 @@ _HOME = {
     "verify": "verification",
     "Tensor": "tree",
     "WeightTree": "tree",
-    "Report": "report",
+    "Report": "reports",
     "Sketch": "sketch",
     "WtoolsError": "errors",
 }

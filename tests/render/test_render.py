@@ -17,7 +17,7 @@ from wtools.errors import CorruptError, NameNotFoundError
 from wtools.render import FORMS, render, terminal
 from wtools.render.numbers import nbytes, number, percent
 from wtools.render.terminal import cell_len, shorten
-from wtools.report import Report, column
+from wtools.reports import Report, column
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import NameNotFoundError, WtoolsError
 from ..layers import layer_path
-from ..report import Report, column
+from ..reports import Report, column
 from ..sketch import Sketch
 from ..sketch.runner import Scan, sketches
 from ..tree import WeightTree, tie_key

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import WtoolsError
 from ..layers import layer_path
-from ..report import Report, column
+from ..reports import Report, column
 from ..tree import Tensor, WeightTree
 from .change import Change, measured
 from .listing import heading, tree_notes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..layers import Block, LayerMap, TensorRole, blocks, layer_map
-from ..report import Report, column
+from ..reports import Report, column
 from ..tree import WeightTree, tie_key
 from .listing import heading, tree_notes
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..layers.grouping import layer_path
-from ..report import Report, column
+from ..reports import Report, column
 from ..tree import Tensor, WeightTree, tie_key
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from .. import dtypes
 from ..errors import WtoolsError
 from ..layers import layer_map, layer_path
-from ..report import Report, column
+from ..reports import Report, column
 from ..sketch.runner import Scan, sketches
 from ..tree import Tensor, WeightTree, tie_key
 from .listing import heading, tree_notes

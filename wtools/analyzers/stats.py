@@ -17,7 +17,7 @@ from typing import Any, Literal
 from .. import dtypes
 from ..errors import UsageError, WtoolsError
 from ..layers.grouping import layer_path
-from ..report import Report, column
+from ..reports import Report, column
 from ..sketch import Sketch
 from ..sketch.runner import Scan, sketches
 from ..tree import Tensor, WeightTree, tie_key

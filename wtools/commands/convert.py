@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ..report import Report
+from ..reports import Report
 from .options import Output, output_options
 from .progress import progress
 

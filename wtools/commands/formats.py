@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from ..formats import Format, formats, writer
-from ..report import Report, column
+from ..reports import Report, column
 from .options import Output, output_options
 
 

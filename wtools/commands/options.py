@@ -13,7 +13,7 @@ import click
 
 from .. import formats
 from ..files import atomic
-from ..report import Report
+from ..reports import Report
 from ..tree import WeightTree
 
 _ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".html": "html", ".htm": "html"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..report import Report, column
+from ..reports import Report, column
 from ..tree import Tensor, WeightTree
 from .compare import difference
 

@@ -11,7 +11,7 @@ from typing import Any
 from .. import formats
 from ..errors import UnsupportedError, UsageError
 from ..formats.drafts import Draft
-from ..report import column
+from ..reports import column
 from ..tree import Tensor, WeightTree
 from .cast import cast, casts, target_dtype
 from .options import Options, chosen, new_names

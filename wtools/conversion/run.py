@@ -12,7 +12,7 @@ from typing import Any
 from .. import formats
 from ..errors import OutputError
 from ..outputs import refuse_existing, staged
-from ..report import Report
+from ..reports import Report
 from ..tree import Tensor, WeightTree
 from .cast import CastData
 from .compare import difference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..report import Report
+from ..reports import Report
 
 FORMS = ("json", "csv", "markdown", "html")
 

@@ -6,7 +6,7 @@ import csv
 import io
 
 from ..errors import printable
-from ..report import Report
+from ..reports import Report
 from .numbers import plain
 
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from ..errors import printable
-from ..report import Column, Report
+from ..reports import Column, Report
 from .numbers import is_numeric, summary_lines, text
 
 NOTEBOOK_ROWS = 200

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..report import Report
+from ..reports import Report
 
 
 def render(report: Report) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as xml
 
 from ..errors import printable
-from ..report import Report
+from ..reports import Report
 
 
 def render(report: Report) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..report import Column, Report
+from ..reports import Column, Report
 from .numbers import is_numeric, summary_lines, text
 
 

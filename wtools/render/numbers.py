@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import printable
-from ..report import Column, Report
+from ..reports import Column, Report
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 

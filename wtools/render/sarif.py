@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from .. import __version__
 from ..errors import printable
-from ..report import Report
+from ..reports import Report
 from .json import dumps
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable
 
 from ..errors import printable
-from ..report import Column, Report
+from ..reports import Column, Report
 from .numbers import is_numeric, summary_lines, text
 
 NAME_LEAST = 24  # a name is shortened to no fewer characters than this before columns go

@@ -13,7 +13,7 @@ from .. import formats
 from ..engines import Engine, runnable
 from ..errors import UsageError, WtoolsError
 from ..graphs.keras_config import graph
-from ..report import Report, column
+from ..reports import Report, column
 from ..tree import Array
 from .causes import Cause, Suspect, cause_of
 from .compare import Difference, arrangements, difference, gap_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...report import Report
+from ...reports import Report
 from ...tree import WeightTree
 from .moved import moved
 from .plan import Choice, Plan, TensorRow, UnitRow, freeze_report, plan

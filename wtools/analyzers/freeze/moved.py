@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ...errors import WtoolsError
 from ...layers import LayerMap, TensorRole, layer_map
-from ...report import Report
+from ...reports import Report
 from ...tree import Tensor, WeightTree
 from ..change import Change, Measured, measured
 from ..counterparts import counterparts

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ... import dtypes
 from ...errors import NameNotFoundError, UsageError
 from ...layers import LayerMap, TensorRole, layer_map
-from ...report import Report, column
+from ...reports import Report, column
 from ...tree import WeightTree, tie_key
 from ..listing import heading, tree_notes
 from .code import CODES, frozen_norms, names_pattern, written

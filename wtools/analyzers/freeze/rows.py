@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...report import column
+from ...reports import column
 from ...tree import WeightTree, tie_key
 from ..change import Change
 from .units import STATISTICS

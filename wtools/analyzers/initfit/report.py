@@ -10,7 +10,7 @@ from typing import Any
 from ... import dtypes
 from ...errors import NameNotFoundError, WtoolsError
 from ...layers import LayerMap, TensorRole, layer_map
-from ...report import Report, column
+from ...reports import Report, column
 from ...sketch.runner import Scan, sketches
 from ...tree import Tensor, WeightTree, tie_key
 from ..listing import heading, tree_notes
