@@ -38,7 +38,7 @@ class Model:
                 }
                 for tensor in self.model.inputs
             ],
-            "outputs": list(self.model.output_names),
+            "outputs": getattr(self.model, "output_names", None) or [self.model.layers[-1].name],
             "layers": [
                 {"name": name, "kind": type(layer).__name__, "activation": _activation(layer)}
                 for name, layer in self.layers.items()
@@ -51,11 +51,10 @@ class Model:
         for name, layer in watched.items():
             layer.call = self._watching(layer.call, name, seen)
         try:
-            given = list(arrays)
-            if len(given) == 1 and not isinstance(self.model.input, (list, dict)):
-                given = given[0]
-            elif isinstance(self.model.input, dict):
-                given = self.keras.tree.pack_sequence_as(self.model.input, given)
+            structure = getattr(self.model, "_inputs_struct", None)  # of a functional model
+            given = list(arrays) if len(arrays) > 1 else arrays[0]
+            if structure is not None:
+                given = self.keras.tree.pack_sequence_as(structure, list(arrays))
             made = self.model(given, training=False)
         finally:
             for layer in watched.values():

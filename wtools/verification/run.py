@@ -162,7 +162,7 @@ def _compared(
 
 def _in_order(a: Sequence[str], b: Sequence[str], arrays: list[Array]) -> list[Array]:
     """B's outputs in A's order, where both have the same names."""
-    if len(set(b)) == len(b) and set(a) == set(b):
+    if a and len(set(b)) == len(b) and set(a) == set(b):
         return [arrays[b.index(name)] for name in a]
     return arrays
 
