@@ -7,14 +7,15 @@ weights were resolved by the reader (wtools.formats.keras): `<path of the layer>
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import CorruptError, UnsafeError, UnsupportedError, WtoolsError
 from ..tree import Tensor, WeightTree
 from . import keras_calls as written
 from .ir import Graph, Layer, Node, Ref, refs
-from .keras_calls import Arguments, Name
+from .keras_calls import Arguments
+from .keras_functional import Wiring, bound, ends_of, flat
 
 MAX_NODES = 50_000
 MAX_DEPTH = 60
@@ -102,7 +103,7 @@ class _Reading:
 
     def _outputs(self, result: Any) -> Iterator[tuple[str, Ref]]:
         taken: dict[str, int] = {}
-        for ref in _flat(result):
+        for ref in flat(result):
             name = self.nodes[ref.node].layer.path
             count = taken[name] = taken.get(name, 0) + 1
             yield (f"{name}_{count - 1}" if count > 1 else name), ref
@@ -114,7 +115,7 @@ class _Reading:
             made = [self._input(*first_input(config, self.version))]
             return made[0], tuple(ref.node for ref in made)
         by_name = {name: (kind, inner) for kind, inner, name in layers}
-        ends = _ends(config, "input_layers")
+        ends = ends_of(config, "input_layers")
         refs = {}
         for name in dict.fromkeys(written.names(ends)):
             if name.layer not in by_name:
@@ -144,38 +145,16 @@ class _Reading:
 
     def functional(self, config: Mapping[str, Any], path: str, given: Any) -> Any:
         layers = {name: (kind, inner) for kind, inner, name in _listed(config)}
-        raw = {_entry(e, "a layer")[2]: e for e in config["layers"]}
-        calls = {name: _calls(entry, name) for name, entry in raw.items()}
-        models = {name for name, (kind, inner) in layers.items() if is_model(inner)}
-        sequential = {name for name, (kind, _) in layers.items() if kind == "Sequential"}
-        calls, ends = _from_zero(
-            calls, _ends(config, "output_layers"), models - sequential, _form(raw.values())
-        )
-        outputs: dict[Name, list[Name]] = defaultdict(list)
-        for one in _uses(calls, ends):
-            outputs[Name(one.layer, one.call, 0)].append(one)
-        pending = {
-            Name(name, i, 0): (name, arguments)
-            for name, made in calls.items()
-            for i, arguments in enumerate(made)
-        }
-        found = _bound(_ends(config, "input_layers"), given)
-        done = {Name(name.layer, name.call, 0) for name in found}
-        for key in _order(pending, done):
-            name, arguments = pending[key]
-            kind, inner = layers[name]
-            values = _resolved(arguments, found, name)
-            result = self.layer(kind, inner, _join(path, name), values, raw[name])
-            for i, ref in enumerate(_flat(result) if isinstance(result, (list, dict)) else []):
-                found[Name(key.layer, key.call, i)] = ref
-            if isinstance(result, Ref):
-                for one in outputs[key]:
-                    found[one] = Ref(result.node, result.output + one.output)
-        try:
-            result = written.replaced(ends, found)
-            return result[0] if isinstance(result, list) and len(result) == 1 else result
-        except KeyError as error:
-            raise CorruptError(f"the model's output {error.args[0]} is made by no layer") from None
+        entries = {_entry(entry, "a layer")[2]: entry for entry in config["layers"]}
+        models = {n for n, (kind, c) in layers.items() if is_model(c) and kind != "Sequential"}
+        wiring = Wiring.of(config, entries, models)
+        found = bound(wiring.inputs, given)
+        for key in wiring.order():
+            kind, inner = layers[key.layer]
+            arguments = wiring.arguments(key, found)
+            result = self.layer(kind, inner, _join(path, key.layer), arguments, entries[key.layer])
+            found |= wiring.made(key, result)
+        return wiring.result(found)
 
     def layer(
         self, kind: str, config: Any, path: str, arguments: Arguments, entry: Any = None
@@ -284,115 +263,3 @@ def _input_spec(config: Any) -> tuple[Any, str]:
         inner = dtype.get("config")
         dtype = inner.get("name") if isinstance(inner, Mapping) else None
     return shape, dtype if isinstance(dtype, str) else "float32"
-
-
-def _ends(config: Mapping[str, Any], key: str) -> Any:
-    try:
-        return written.ends(config.get(key))
-    except ValueError as error:
-        raise CorruptError(f"{key}: {error}") from None
-
-
-def _calls(entry: Any, name: str) -> list[Arguments]:
-    try:
-        return written.calls(entry.get("inbound_nodes", []))
-    except (ValueError, TypeError) as error:
-        raise CorruptError(f"layer {name!r}: {error}") from None
-
-
-def _form(entries: Iterable[Any]) -> int:
-    """Which Keras wrote `inbound_nodes` so: 3, or 2 and 1."""
-    inbound = (entry.get("inbound_nodes") for entry in entries)
-    return 3 if any(isinstance(call, Mapping) for made in inbound for call in made or ()) else 2
-
-
-def _from_zero(
-    calls: Mapping[str, list[Arguments]], ends: Any, functional: set[str], form: int
-) -> tuple[dict[str, list[Arguments]], Any]:
-    """(calls, outputs) with every layer's calls counted from 0.
-
-    Functional models count the call that made them: in Keras 3 among the model's outputs only, in
-    Keras 2 everywhere, and so do Sequential models that knew their input's shape. There, since
-    every call that is kept is used, the smallest number in use is the first call's.
-    """
-    if form == 3:
-        return dict(calls), written.renumbered(ends, dict.fromkeys(functional, 1))
-    first: dict[str, int] = {}
-    for one in _uses(calls, ends):
-        first[one.layer] = min(first.get(one.layer, one.call), one.call)
-    counted = {
-        name: [
-            Arguments(written.renumbered(a.args, first), written.renumbered(a.kwargs, first))
-            for a in made
-        ]
-        for name, made in calls.items()
-    }
-    return counted, written.renumbered(ends, first)
-
-
-def _uses(calls: Mapping[str, list[Arguments]], *ends: Any) -> list[Name]:
-    """Every tensor that a call takes or that is an end of the model, once."""
-    every = [c for made in calls.values() for a in made for c in (a.args, a.kwargs)]
-    return list(dict.fromkeys(written.names([*every, *ends])))
-
-
-def _bound(ends: Any, given: Any) -> dict[Name, Any]:
-    """The model's inputs as names -> what it is called with."""
-    if isinstance(ends, Mapping) and isinstance(given, Mapping):
-        if ends.keys() - given.keys():
-            raise CorruptError(f"inputs {sorted(ends.keys() - given.keys())} are missing")
-        return {name: given[key] for key, end in ends.items() for name in written.names(end)}
-    wanted, found = list(written.names(ends)), list(_flat(given))
-    if len(wanted) != len(found):
-        raise CorruptError(f"a model of {len(wanted)} inputs is called with {len(found)}")
-    return dict(zip(wanted, found, strict=True))
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _flat(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _flat(inner)
-
-
-def _resolved(arguments: Arguments, found: Mapping[Name, Any], layer: str) -> Arguments:
-    try:
-        return Arguments(
-            written.replaced(arguments.args, found), written.replaced(arguments.kwargs, found)
-        )
-    except KeyError as error:
-        missing = error.args[0]
-        raise CorruptError(
-            f"layer {layer!r} is called with {missing}, which is not there"
-        ) from None
-
-
-def _order(pending: Mapping[Name, tuple[str, Arguments]], done: set[Name]) -> Iterator[Name]:
-    """The calls, each after those it needs. Raises CorruptError where that is impossible."""
-    waits: dict[Name, set[Name]] = {}
-    users: dict[Name, list[Name]] = defaultdict(list)
-    for key, (_, arguments) in pending.items():
-        if key in done:
-            continue
-        used = written.names([arguments.args, arguments.kwargs])
-        needs = {Name(name.layer, name.call, 0) for name in used} - done
-        waits[key] = needs
-        for need in needs:
-            users[need].append(key)
-    ready = [key for key, needs in waits.items() if not needs][::-1]
-    left = len(waits)
-    while ready:
-        key = ready.pop()
-        left -= 1
-        yield key
-        for user in reversed(users[key]):
-            waits[user].discard(key)
-            if not waits[user]:
-                ready.append(user)
-    if left:
-        stuck = next(key for key, needs in waits.items() if needs)
-        raise CorruptError(f"layer {stuck.layer!r} waits for what no layer makes")

@@ -25,6 +25,8 @@ FAMILIES = (
     "pooling",
     "recurrent",
     "shapes",
+    "tensor_operations",
+    "tensorflow_operations",
     "wrappers",
 )
 

@@ -390,9 +390,9 @@ def identity(call: Call) -> Value:
 
 @layer("TFOpLambda", "SlicingOpLambda")
 def tensorflow_operation(call: Call) -> Any:
-    from ..onnx_export.operations import _TENSORFLOW
+    from ..tensorflow_functions import operation_of
 
-    kind = _TENSORFLOW.get(call.text("function"))
+    kind = operation_of(call.text("function"))
     if kind not in OPERATIONS:
         raise call.unsupported(f"the function {call.text('function')!r}")
     kwargs = {key: value for key, value in call.kwargs.items() if value is not None}
