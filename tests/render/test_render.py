@@ -222,6 +222,15 @@ def test_a_page_needs_nothing_from_outside() -> None:
     assert "http" not in text and "src=" not in text and "url(" not in text
 
 
+def test_long_figures_are_wrapped_to_the_terminal_and_whole_in_a_pipe() -> None:
+    summary = {"tensors": 3, "parameters_by_dtype": {f"float{i}": i for i in range(40)}}
+    shown = report(*ROWS, summary=summary)
+    lines = terminal.render(shown, width=60).splitlines()
+    assert max(map(cell_len, lines)) <= 60
+    assert any(line.startswith("parameters by dtype  float0 0, ") for line in lines)
+    assert "float38 38, float39 39" in terminal.render(shown)
+
+
 # --- choosing rows and columns -------------------------------------------------------------------
 
 

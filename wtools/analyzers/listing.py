@@ -58,7 +58,7 @@ def heading(tree: WeightTree) -> str:
 def tree_notes(tree: WeightTree) -> Sequence[str]:
     """What else the file holds, and which names are one tensor."""
     notes = [
-        f"also holds {name!r}: {len(below):,} tensors, not counted here (--root {name})"
+        f"also holds {name!r}: {_tensors(len(below))}, not counted here (--root {name})"
         for name, below in tree.apart.items()
     ]
     tied = tree.tied()
@@ -67,6 +67,10 @@ def tree_notes(tree: WeightTree) -> Sequence[str]:
         more = f"; and {len(tied) - 3:,} more" if len(tied) > 3 else ""
         notes.append(f"tied tensors are counted once: {shown}{more}")
     return notes
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count:,} tensors"
 
 
 def _row(tensor: Tensor, tree: WeightTree, tied_to: str | None) -> ListingRow:
@@ -99,6 +103,8 @@ def _summary(tree: WeightTree) -> dict[str, object]:
     if flagged:
         summary["trainable_parameters"] = sum(t.size for t in flagged if t.trainable)
         summary["frozen_parameters"] = sum(t.size for t in flagged if not t.trainable)
+        if len(flagged) < len(distinct):
+            summary["unflagged_parameters"] = sum(t.size for t in distinct if t.trainable is None)
     return summary
 
 

@@ -28,13 +28,13 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
         for i, c in enumerate(columns)
     ]
     kept = _fit(widths, width)
-    style = _styles(color)
+    style = styles(color)
     lines = [style(printable(report.title), bold=True)]
     if cells:
         right = [is_numeric([getattr(row, c.name) for row in report.rows]) for c in columns]
         lines.append(style(_line([c.heading for c in columns], kept, right), bold=True))
         lines += [_line(line, kept, right) for line in cells]
-    lines += _summary(report)
+    lines += _summary(report, width)
     hidden = [c.name for i, c in enumerate(columns) if i not in kept]
     lines += [style(line, dim=True) for line in _notes(report, hidden, width)]
     return "\n".join(lines) + "\n"
@@ -94,10 +94,17 @@ def shorten(value: str, width: int) -> str:
     return value[:head] + "…" + value[len(value) - tail :]
 
 
-def _summary(report: Report) -> list[str]:
+def _summary(report: Report, width: int | None) -> list[str]:
     figures = summary_lines(report)
-    indent = max((len(label) for label, _ in figures), default=0)
-    return [""] * bool(figures) + [f"{label:<{indent}}  {value}" for label, value in figures]
+    indent = max((len(label) for label, _ in figures), default=0) + _GAP
+    lines = [""] * bool(figures)
+    for label, value in figures:
+        line = f"{label:<{indent}}{value}"
+        if width is not None and cell_len(line) > width:
+            lines += textwrap.wrap(line, max(width, 2 * indent), subsequent_indent=" " * indent)
+        else:
+            lines.append(line)
+    return lines
 
 
 def _notes(report: Report, hidden: list[str], width: int | None) -> list[str]:
@@ -111,7 +118,8 @@ def _notes(report: Report, hidden: list[str], width: int | None) -> list[str]:
     return [""] * bool(notes) + notes
 
 
-def _styles(color: bool) -> Callable[..., str]:
+def styles(color: bool) -> Callable[..., str]:
+    """click's `style`, or what leaves a text as it is."""
     if not color:
         return lambda value, **_: value
     from click import style

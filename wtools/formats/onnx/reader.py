@@ -76,7 +76,7 @@ class _Reader:
                 source = self.tensors.source
                 raise NameNotFoundError(root, below, path=source.path, what="set of tensors")
             return below[root]
-        tree = self._tree([made[id(w)] for w in main], below, self._notes(below))
+        tree = self._tree([made[id(w)] for w in main], below, self.collector.notes())
         texts = _carried(self.model)
         # wtools' own file of weights: what it noted is the metadata of what it was made from
         return carried.restore(tree.replace(tree.values(), metadata=texts)) if texts else tree
@@ -170,17 +170,6 @@ class _Reader:
             notes=notes,
             close=close,
         )
-
-    def _notes(self, apart: dict[str, WeightTree]) -> list[str]:
-        notes = self.collector.notes()
-        if "constants" in apart:
-            count = len(apart["constants"])
-            what = "small constant (shape, axes, literal)" if count == 1 else (
-                "small constants (shapes, axes, literals)")  # fmt: skip
-            notes.append(f"{count} {what} kept apart as 'constants'")
-        if "training" in apart:
-            notes.append(f"{len(apart['training'])} tensors of training graphs kept apart")
-        return notes
 
 
 def _separator(called: Iterable[str]) -> str:
