@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 import wtools
 from wtools.graphs.torch_model import to_torch, torch_module
 
-sys.path.insert(0, str(Path(__file__).parent))
-from keras_cases import FAMILIES, Case, build
+from .keras_cases import FAMILIES, Case, build
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
