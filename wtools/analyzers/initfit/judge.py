@@ -186,7 +186,8 @@ def _nearest(meaning: Meaning, sample: Sample, setting: Setting, alpha: float) -
         return Judgement("", NOT_INIT, evidence={"elements": sample.count})
     best, fitted = near[0]
     distance = fitted.distance
-    verdict = LIGHTLY if distance <= _NEAR else TRAINED if distance <= _FAR else NOT_INIT
+    near_usual = distance <= _NEAR and best.rank <= _USUAL  # near some other one anything may be
+    verdict = LIGHTLY if near_usual else TRAINED if distance <= _FAR else NOT_INIT
     return Judgement(
         fit=best.name,
         verdict=verdict,
