@@ -17,6 +17,7 @@ NAMES = {
     "opening": "Opening and starting",
     "sketch": "Statistics",
     "convert": "Converting",
+    "keras_to_onnx": "Keras models to ONNX",
 }
 
 

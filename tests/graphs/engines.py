@@ -24,11 +24,30 @@ def randomise(model: Any, seed: int = 1, scale: float = 0.5) -> None:
     for weight in model.weights:
         if not np.issubdtype(np.dtype(str(weight.dtype)), np.floating):
             continue
-        role = (weight.path if hasattr(weight, "path") else weight.name).rpartition("/")[2]
-        if role.startswith(("moving_variance", "variance", "gamma")):
+        if _role(weight).startswith(("moving_variance", "variance", "gamma")):
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
         else:
             weight.assign(rng.normal(0, scale, weight.shape))
+
+
+def spread(model: Any, seed: int = 0) -> None:
+    """Statistics, factors and biases away from 0 and 1, kernels as they were drawn: for networks
+    too deep for kernels of any size."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        role = _role(weight)
+        if role in ("gamma", "moving_variance", "variance"):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif role in ("beta", "bias", "moving_mean", "mean") or role.startswith("variable"):
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):  # a Normalization keeps what it made of its weights
+            layer.finalize_state()
+
+
+def _role(weight: Any) -> str:
+    path: str = weight.path if hasattr(weight, "path") else weight.name.partition(":")[0]
+    return path.rpartition("/")[2]
 
 
 def answers(model: Any, inputs: Sequence[Any]) -> list[Any]:

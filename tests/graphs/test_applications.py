@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import wtools
 
-from .engines import FORMATS, answers, assert_close, run, save
+from .engines import FORMATS, answers, assert_close, run, save, spread
 
 NAMES = (
     *("ResNet50", "ResNet50V2", "VGG16", "VGG19", "InceptionV3", "Xception", "MobileNetV2"),
     *("DenseNet121", "EfficientNetB0", "NASNetMobile", "ConvNeXtTiny", "MobileNetV3Small"),
 )
-
-
-def spread(model: Any) -> None:
-    """Statistics and factors away from 0 and 1, kernels as they were drawn."""
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        role = weight.path.rpartition("/")[2]
-        if role in ("gamma", "moving_variance", "variance"):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif role in ("beta", "bias", "moving_mean", "mean") or "layer_scale" in weight.path:
-            weight.assign(rng.normal(0, 0.2, weight.shape))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 import wtools
 
-from .engines import FORMATS, answers, assert_close, converted, randomise, run, save
+from .engines import FORMATS, answers, assert_close, converted, run, save, spread
 
 NAMES = ("convolutions", "nested", "operators", "recurrent", "sequential", "states", "words")
 
@@ -41,7 +41,7 @@ def test_every_fixture_is_tested(fixtures: Path) -> None:
 def test_applications_of_tf_keras(name: str, tmp_path: Path) -> None:
     keras: Any = pytest.importorskip("tf_keras", reason="tf_keras is not installed")
     model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
-    randomise(model, scale=0.05)
+    spread(model)
     image = np.random.default_rng(1).normal(0, 1, (1, 224, 224, 3)).astype(np.float32)
     wanted = answers(model, [image])
     for ending in FORMATS:
