@@ -31,6 +31,14 @@ FAMILIES = (
 )
 
 
+# What options raise that cannot be meant: a size of text, an axis that is not there, ...
+_MEANINGLESS = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+_INPUTS = frozenset({"float32", "int8", "uint8", "int16", "int32", "int64", "bool"})
+
+
 @dataclass(frozen=True)
 class Port:
     """An input or an output of the model."""
@@ -91,6 +99,8 @@ def _input(layer: Layer, builder: Builder) -> Value:
     dtype = str(layer.config.get("dtype"))
     if dtype.startswith(("float", "mixed", "bfloat")):
         dtype = "float32"
+    if dtype not in _INPUTS:
+        raise UnsupportedError(f"input {layer.path!r} is of dtype {dtype}")
     return Value(builder.name(layer.path or "input"), tuple(shape), dtype)
 
 
@@ -111,7 +121,7 @@ def _called(
         )
     try:
         made = function(call)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _MEANINGLESS as error:
         raise CorruptError(
             f"{layer.kind} cannot be what its config and weights say ({error}): "
             f"{_shown(layer.config)}",

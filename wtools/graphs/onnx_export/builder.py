@@ -89,6 +89,8 @@ class Builder:
         name = self.name(f"{self.scope}/{op}")
         made = [name if i == 0 else f"{name}:{i}" for i in range(outputs)]
         given = {key: value for key, value in attributes.items() if value is not None}
+        for value in given.values():
+            _check(value)
         self.operations.append(Operation(op, name, tuple(inputs), tuple(made), given))
         return made
 
@@ -239,6 +241,15 @@ class Builder:
             raise ValueError(f"a shape of two unknown axes: {tuple(shape)}")
         name = self.node("Reshape", value.name, self.constant(target))
         return Value(name, tuple(shape), value.dtype)
+
+
+def _check(attribute: Any) -> None:
+    """Raises ValueError for numbers that a file cannot hold."""
+    for value in attribute if isinstance(attribute, (list, tuple)) else [attribute]:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{value} has more than 64 bits")
+        if isinstance(value, float) and not abs(value) < 3.4e38:
+            raise ValueError(f"{value} is no float32")
 
 
 def _moved(shape: Sequence[Dim]) -> list[Dim]:

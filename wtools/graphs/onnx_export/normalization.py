@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from ...tree import Tensor
 from .builder import Builder, Value
 from .call import Call, layer
+
+MOST = 1 << 22  # elements of ones that stand for a gamma which the file does not have
 
 
 def _axes(call: Call, x: Value, default: Any = -1) -> list[int]:
@@ -71,6 +74,8 @@ def layer_normalization(call: Call) -> Value:
     shape = [x.shape[axis] for axis in axes]
     if call.flag("rms_scaling"):
         raise call.unsupported("rms_scaling=True")
+    if math.prod(n for n in shape if n is not None) > MOST:
+        raise call.unsupported(f"axis={axes!r} of {shape} elements")
     scale = call.weight("gamma") if call.flag("scale", True) else None
     shift = call.weight("beta") if call.flag("center", True) else None
     if scale is None and None in shape:
@@ -97,8 +102,8 @@ def group_normalization(call: Call) -> Value:
     channels = x.shape[axes[0]]
     groups = call.integer("groups", 32)
     groups = channels if groups == -1 and channels else groups
-    if channels is None:
-        raise call.unsupported("an unknown number of channels")
+    if channels is None or not 0 < groups <= min(channels, MOST):
+        raise call.unsupported(f"{groups} groups of {channels} channels")
     flat = b.node("Reshape", x.name, b.constant([0, groups, -1]))
     ones, zeros = b.array("ones", np.ones(groups)), b.array("zeros", np.zeros(groups))
     epsilon = call.number("epsilon", 1e-3)
@@ -151,16 +156,9 @@ def normalization(call: Call) -> Value:
         stored = call.weight("mean"), call.weight("variance")
     else:
         stored = Tensor.of("mean", _values(call, "mean")), Tensor.of("v", _values(call, "variance"))
-    laid = list(b.along(x, np.broadcast_to(np.float32(0), shape)).shape)
-
-    def spread(array: Any) -> Any:
-        return b.along(x, np.broadcast_to(_shaped(array, shape), shape))
-
-    def deviations(array: Any) -> Any:
-        return np.maximum(np.sqrt(spread(array)), np.float32(1e-7))
-
-    offset = b.combined(f"{b.scope}/mean", laid, stored[:1], spread)
-    factor = b.combined(f"{b.scope}/deviation", laid, stored[1:], deviations)
+    epsilon = np.float32(1e-7)
+    offset = _laid(b, x, "mean", stored[0], shape, lambda mean: mean)
+    factor = _laid(b, x, "deviation", stored[1], shape, lambda v: np.maximum(np.sqrt(v), epsilon))
     if x.dtype != "float32":
         x = replace(x, name=b.node("Cast", x.name, to=1), dtype="float32")
     if call.flag("invert"):
@@ -168,9 +166,18 @@ def normalization(call: Call) -> Value:
     return replace(x, name=b.node("Div", b.node("Sub", x.name, offset), factor), mask=None)
 
 
-def _shaped(array: Any, shape: Sequence[Any]) -> Any:
-    array = np.asarray(array, np.float32)
-    return array if array.size == 1 else array.reshape(shape)
+def _laid(
+    b: Builder, x: Value, role: str, tensor: Tensor, shape: Sequence[int], change: Any
+) -> str:
+    """change(tensor) as an initializer that broadcasts against x; one number stays one."""
+    if tensor.size != math.prod(shape):
+        shape = [1] * len(shape)
+    target = [shape[0], shape[-1], *shape[1:-1]] if x.first else shape
+
+    def compute(array: Any) -> Any:
+        return b.along(x, change(np.asarray(array, np.float32)).reshape(shape))
+
+    return b.combined(f"{b.scope}/{role}", target, [tensor], compute)
 
 
 def _values(call: Call, option: str) -> Any:

@@ -112,7 +112,7 @@ def split(call: Call) -> tuple[Value, ...]:
     parts = given(call, 1, "indices_or_sections", "num_or_size_splits")
     axis = int(given(call, 2, "axis", default=0)) % x.rank
     size = x.shape[axis]
-    if type(parts) is not int or size is None or size % parts:
+    if type(parts) is not int or size is None or not 0 < parts <= 1024 or size % parts:
         raise call.unsupported(f"{parts!r} parts of an axis of {size}")
     names = b.nodes("Split", [x.name], parts, axis=b.axis(x, axis), num_outputs=parts)
     shape = (*x.shape[:axis], size // parts, *x.shape[axis + 1 :])
