@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzers.check import check
     from .analyzers.diff import diff
+    from .analyzers.everything import report
     from .analyzers.freeze import freeze
     from .analyzers.initfit import initfit as init
     from .analyzers.listing import listing as ls
@@ -39,6 +40,7 @@ _HOME = {
     "diff": "analyzers.diff",
     "freeze": "analyzers.freeze",
     "init": "analyzers.initfit:initfit",
+    "report": "analyzers.everything",
     "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
     "merged": "analyzers.stats",
@@ -67,6 +69,7 @@ __all__ = [
     "ls",
     "merged",
     "open",
+    "report",
     "sparsity",
     "stats",
     "torch_module",

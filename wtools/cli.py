@@ -18,6 +18,7 @@ from .errors import WtoolsError, printable
 
 # name -> (module in wtools.commands, what it does in one line), in the order of `--help`
 COMMANDS: dict[str, tuple[str, str]] = {
+    "report": ("report", "All that is known of a model, from one pass over its data."),
     "ls": ("ls", "List the tensors of a model: names, dtypes, shapes, sizes."),
     "stats": ("stats", "Statistics of every tensor in one pass over the data."),
     "sparsity": ("sparsity", "Zeros and near-zeros: how many, in what structure, from what cause."),

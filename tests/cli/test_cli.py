@@ -164,7 +164,7 @@ def test_a_tensor_that_cannot_be_read_does_not_hide_the_others(
             bad = CorruptError("its bytes are gone", path=str(model), place=tensor.name)
             yield tensor, bad if tensor.name == "out.kernel" else sketch
 
-    monkeypatch.setattr(stats, "sketches", broken)
+    monkeypatch.setitem(stats.stats.__kwdefaults__, "scan", broken)
     code, out, err = wt("stats", model, "--json")
     report = json.loads(out)
     assert code == 3 and "out.kernel: its bytes are gone" in err

@@ -46,7 +46,13 @@ class Output:
 
     def emit(self, report: Report) -> None:
         """Print the report, or write it to the file asked for."""
-        text, color = self._text(self._arranged(report))
+        from ..render import render, terminal
+
+        self.put(self._arranged(report), render, terminal.render)
+
+    def put(self, report: Any, render: Callable[[Any, str], str], show: Callable[..., str]) -> None:
+        """The same of anything: `render` takes it and a form, `show` a terminal's width, color."""
+        text, color = self._text(report, render, show)
         if self.file:
             with atomic(self.file, overwrite=True) as temporary:
                 temporary.write_text(text, "utf-8", "backslashreplace")
@@ -61,18 +67,18 @@ class Output:
             report = report.limit(self.limit)
         return report.choose(self.columns.split(",")) if self.columns else report
 
-    def _text(self, report: Report) -> tuple[str, bool | None]:
+    def _text(
+        self, report: Any, render: Callable[[Any, str], str], show: Callable[..., str]
+    ) -> tuple[str, bool | None]:
         form = self.form or (_ENDINGS.get(Path(self.file).suffix.lower()) if self.file else None)
         if form:
-            from ..render import render
-
             return render(report, form), None
         from ..render import terminal
 
         on_terminal = not self.file and sys.stdout.isatty()
         color = terminal.wants_color(on_terminal)
         width = terminal.terminal_width() if on_terminal else None
-        return terminal.render(report, width=width, color=color), color or None
+        return show(report, width=width, color=color), color or None
 
 
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:

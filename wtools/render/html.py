@@ -14,7 +14,12 @@ NOTEBOOK_ROWS = 200
 
 def render(report: Report) -> str:
     """A whole page: summary, notes, a table that sorts by a click and filters as one types."""
-    title = escape(printable(report.title))
+    return page(report.title, f"<section>{section(report)}</section>")
+
+
+def page(title: str, body: str) -> str:
+    """A whole page around sections."""
+    title = escape(printable(title))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -26,10 +31,7 @@ def render(report: Report) -> str:
 <body>
 <main class="wtools">
 <h1>{title}</h1>
-{_summary(report)}
-{_notes(report)}
-<p><input type="search" placeholder="Filter rows" aria-label="Filter rows"></p>
-<div class="scroll">{_table(report, report.columns, sortable=True)}</div>
+{body}
 </main>
 <script>{_SCRIPT}</script>
 </body>
@@ -37,13 +39,22 @@ def render(report: Report) -> str:
 """
 
 
+def section(report: Report) -> str:
+    """Summary, notes, and the table with its filter; to be put into a `section` of a page."""
+    return f"""{figures(summary_lines(report))}
+{_notes(report)}
+<p><input type="search" placeholder="Filter rows" aria-label="Filter rows"></p>
+<div class="scroll">{_table(report, report.columns, sortable=True)}</div>
+"""
+
+
 def fragment(report: Report) -> str:
     """For `_repr_html_`: the shown columns of the first rows, no script."""
     short = report.limit(NOTEBOOK_ROWS)
     return (
-        f'<div class="wtools"><style>{_FRAGMENT_STYLE}</style>'
+        f'<div class="wtools"><style>{FRAGMENT_STYLE}</style>'
         f"<strong>{escape(printable(report.title))}</strong>"
-        f"{_table(short, short.shown_columns)}{_summary(short)}{_notes(short)}</div>"
+        f"{_table(short, short.shown_columns)}{figures(summary_lines(short))}{_notes(short)}</div>"
     )
 
 
@@ -77,10 +88,10 @@ def _align(right: bool) -> str:
     return ' class="n"' if right else ""
 
 
-def _summary(report: Report) -> str:
+def figures(lines: list[tuple[str, str]]) -> str:
+    """(label, text) pairs as tiles."""
     items = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>"
-        for label, value in summary_lines(report)
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in lines
     )
     return f"<dl>{items}</dl>" if items else ""
 
@@ -90,7 +101,7 @@ def _notes(report: Report) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-_FRAGMENT_STYLE = """
+FRAGMENT_STYLE = """
 .wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .wtools th,.wtools td{text-align:left;padding:2px 10px;white-space:nowrap}
 .wtools .n{text-align:right}
@@ -117,34 +128,42 @@ td:first-child{font-family:ui-monospace,monospace;position:sticky;left:0;backgro
 th{position:sticky;top:0;background:Canvas;cursor:pointer;user-select:none}
 th[aria-sort=ascending]::after{content:" \\25B2"}th[aria-sort=descending]::after{content:" \\25BC"}
 .n{text-align:right}tbody tr:hover{background:var(--soft)}
+nav{display:flex;flex-wrap:wrap;gap:8px 16px;position:sticky;top:0;background:Canvas;z-index:1;
+padding:10px 0;border-bottom:1px solid var(--line)}
+section[id]{scroll-margin-top:44px;padding-top:8px}h2{font-size:17px;margin:20px 0 0}
+section[id] .scroll{max-height:60vh}
+li.error{color:#c62828;font-weight:600}li.warning{color:#b26a00;font-weight:600}
 """
 
 _SCRIPT = """
-const table=document.querySelector('table'),body=table.tBodies[0];
-const heads=[...table.tHead.rows[0].cells],special={inf:Infinity,'-inf':-Infinity};
+const special={inf:Infinity,'-inf':-Infinity};
 const number=text=>text in special?special[text]:Number(text);
 const value=(row,i)=>{
   const cell=row.cells[i];
   return 'v' in cell.dataset?number(cell.dataset.v):cell.textContent;
 };
-function sort(i){
-  const up=heads[i].getAttribute('aria-sort')!=='ascending';
-  heads.forEach((h,k)=>h.setAttribute('aria-sort',k!==i?'none':up?'ascending':'descending'));
-  const empty=x=>x===''||Number.isNaN(x);
-  const rows=[...body.rows].sort((a,b)=>{
-    const x=value(a,i),y=value(b,i);
-    if(empty(x)||empty(y))return empty(x)-empty(y);
-    const c=typeof x==='number'&&typeof y==='number'?x-y:String(x).localeCompare(String(y));
-    return up?c:-c;
+const empty=x=>x===''||Number.isNaN(x);
+for(const section of document.querySelectorAll('section')){
+  const table=section.querySelector('table'),body=table.tBodies[0];
+  const heads=[...table.tHead.rows[0].cells];
+  const sort=i=>{
+    const up=heads[i].getAttribute('aria-sort')!=='ascending';
+    heads.forEach((h,k)=>h.setAttribute('aria-sort',k!==i?'none':up?'ascending':'descending'));
+    const rows=[...body.rows].sort((a,b)=>{
+      const x=value(a,i),y=value(b,i);
+      if(empty(x)||empty(y))return empty(x)-empty(y);
+      const c=typeof x==='number'&&typeof y==='number'?x-y:String(x).localeCompare(String(y));
+      return up?c:-c;
+    });
+    body.append(...rows);
+  };
+  heads.forEach((h,i)=>{
+    h.onclick=()=>sort(i);
+    h.onkeydown=e=>{if(e.key==='Enter'||e.key===' '){e.preventDefault();sort(i)}};
   });
-  body.append(...rows);
+  section.querySelector('input').oninput=e=>{
+    const wanted=e.target.value.toLowerCase();
+    for(const row of body.rows)row.hidden=!row.textContent.toLowerCase().includes(wanted);
+  };
 }
-heads.forEach((h,i)=>{
-  h.onclick=()=>sort(i);
-  h.onkeydown=e=>{if(e.key==='Enter'||e.key===' '){e.preventDefault();sort(i)}};
-});
-document.querySelector('input').oninput=e=>{
-  const wanted=e.target.value.toLowerCase();
-  for(const row of body.rows)row.hidden=!row.textContent.toLowerCase().includes(wanted);
-};
 """

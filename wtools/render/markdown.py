@@ -9,15 +9,15 @@ from .numbers import is_numeric, summary_lines, text
 def render(report: Report) -> str:
     """Title, table of the shown columns, summary and notes."""
     columns = report.shown_columns
-    lines = [f"### {_cell(report.title)}", ""]
+    lines = [f"### {cell(report.title)}", ""]
     if columns and report.rows:
         lines += [_line([column.heading for column in columns]), _line(_rules(report, columns))]
         lines += [_line([text(getattr(row, c.name), c) for c in columns]) for row in report.rows]
         lines.append("")
     if report.summary:
-        lines += [f"- **{_cell(label)}**: {_cell(value)}" for label, value in summary_lines(report)]
+        lines += [f"- **{cell(label)}**: {cell(value)}" for label, value in summary_lines(report)]
         lines.append("")
-    lines += [f"> {_cell(note)}" for note in report.notes]
+    lines += [f"> {cell(note)}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -29,10 +29,11 @@ def _rules(report: Report, columns: tuple[Column, ...]) -> list[str]:
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+    return "| " + " | ".join(cell(value) for value in cells) + " |"
 
 
-def _cell(value: str) -> str:
+def cell(value: str) -> str:
+    """`value` with what Markdown takes for markup escaped."""
     for character in "\\|`*_<>[]":
         value = value.replace(character, "\\" + character)
     return value
