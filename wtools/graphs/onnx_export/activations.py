@@ -12,8 +12,6 @@ from ..ir import Layer
 from .builder import Builder, Value
 from .call import LAYERS, Call, layer
 
-SQRT_2_PI = 0.7978845608028654
-
 
 def _sigmoid_product(b: Builder, x: Value) -> Value:
     return replace(x, name=b.node("Mul", x.name, b.node("Sigmoid", x.name)))
@@ -92,6 +90,9 @@ _SIMPLE: dict[str, Callable[[Builder, Value], Value]] = {
     "sparse_sigmoid": _sparse_sigmoid,
     "glu": _glu,
 }
+
+
+NAMES = tuple(sorted([*_SIMPLE, "hard_sigmoid"]))
 
 
 def name_of(spec: Any) -> str | None:
