@@ -131,7 +131,7 @@ def test_p_values_are_uniform_under_the_null(family: str, dtype: type, count: in
     rng = np.random.default_rng(count)
     law = Law(family, 0.037)  # type: ignore[arg-type]
     ps = []
-    for _ in range(300):
+    for _ in range(200):
         values = (draw(family, count, rng) * law.scale).astype(dtype)
         ps.append(fit(Sample(sketch(values)), law).p_value)
     assert uniform(ps) > 1e-3
@@ -152,7 +152,7 @@ def test_p_values_of_places_are_uniform(family: str, shape: tuple[int, ...]) -> 
     rng = np.random.default_rng(7)
     law = Law(family, 0.5)  # type: ignore[arg-type]
     ps = []
-    for _ in range(300):
+    for _ in range(200):
         values = (draw(family, math.prod(shape), rng) * 0.5).astype(np.float32).reshape(shape)
         ps.append(smallest(independence(structure(Tensor.of("x", values)), law).values()))
     assert uniform(ps) > 1e-3
