@@ -128,6 +128,19 @@ def test_a_dataset_that_would_be_a_group_too_is_a_problem(tmp_path: Path) -> Non
     nothing_written(tmp_path, lambda: convert(tree, tmp_path / "m.h5"), "would be a group")
 
 
+@pytest.mark.parametrize("target", ["m.safetensors", "m.pt", "m.npz", "m.onnx", "m.weights.h5"])
+def test_a_tree_without_tensors_is_written_where_it_can_be_read(
+    target: str, tmp_path: Path
+) -> None:
+    tree = WeightTree([])
+    if target in ("m.npz", "m.weights.h5"):
+        nothing_written(tmp_path, lambda: convert(tree, tmp_path / target), "empty")
+        return
+    convert(tree, tmp_path / target)
+    with wtools.open(tmp_path / target) as found:
+        assert len(found) == 0
+
+
 def test_names_that_a_format_cannot_spell_are_problems(tmp_path: Path) -> None:
     tree = WeightTree([tensor("\ud800", "float32", (2,))])
     for target in ("m.onnx", "m.h5"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import formats
-from ..errors import OutputError
+from ..errors import OutputError, WtoolsError
 from ..outputs import refuse_existing, staged
 from ..reports import Report
 from ..tree import Tensor, WeightTree
@@ -109,7 +109,7 @@ def execute(
 
 def verify(plan: Plan, written: Path, advance: Progress) -> None:
     """Read the output with wtools' own reader; raise OutputError at the first wrong bit."""
-    with formats.open(written) as tree:
+    with _read_back(plan, written) as tree:
         draft = plan.draft
         names = {name: draft.found.get(name, name) if draft else name for name in plan.tree}
         missing = sorted(set(names.values()) - set(tree))
@@ -132,6 +132,13 @@ def _verify_apart(plan: Plan, wanted: WeightTree, found: WeightTree | None, name
         reason = "missing" if found is None or key not in found else difference(tensor, found[key])
         if reason:
             raise _unfaithful(plan, reason, f"{name}: {key}")
+
+
+def _read_back(plan: Plan, written: Path) -> WeightTree:
+    try:
+        return formats.open(written)
+    except WtoolsError as error:
+        raise _unfaithful(plan, error.reason) from error
 
 
 def _unfaithful(plan: Plan, reason: str, name: str = "") -> OutputError:

@@ -36,8 +36,12 @@ def draft(tree: WeightTree, name: str, *, like: str | None = None) -> Draft:
         name,
         lambda output: _write(output, tree),
         lost=tuple(lost),
-        problems=(*unsupported(tree, "npz", HOLDS), *_bad_names(tree)),
+        problems=(*unsupported(tree, "npz", HOLDS), *_bad_names(tree), *_empty(tree)),
     )
+
+
+def _empty(tree: WeightTree) -> list[str]:
+    return [] if tree else ["an npz file without arrays is like any empty zip archive"]
 
 
 def _bad_names(tree: Mapping[str, Tensor]) -> list[str]:

@@ -66,6 +66,8 @@ def draft(tree: WeightTree, name: str, *, like: str | None = None) -> Draft:
         problems.append("a .keras file is a whole model: --like MODEL.keras, or write .weights.h5")
     places = saved_places(tree) if name.lower().endswith(_SAVED) else legacy_places(tree)
     problems += _bad_paths(places)
+    if not tree:
+        problems.append("a file of Keras weights without weights is like any empty HDF5 file")
     return Draft(
         name,
         lambda output: _write(output, tree, places, legacy=not name.lower().endswith(_SAVED)),
