@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example as example_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sketch.reference import (
@@ -208,6 +209,7 @@ class TestMerging:
             left, right = (sketch(part, histogram=histogram) for part in np.split(array, [cut]))
             assert_agree(left + right, whole)
 
+    @example_of(np.zeros(1, np.float32), -np.zeros(1, np.float32))
     @given(float32s(), float32s())
     def test_commutative(self, a: np.ndarray, b: np.ndarray) -> None:
         x, y = sketch(a), sketch(b)
@@ -281,3 +283,35 @@ def test_zero_is_a_quantile_where_enough_zeros_are() -> None:
     assert [sketch(many).quantile(q / 8) for q in (3, 4, 5, 6)] == [0, 0, 0, 0]
     tiny = sketch(many * np.float32(1e-44))  # these share the bins of the zeros
     assert all(abs(tiny.quantile(q / 8)) <= 2.0**-133 for q in range(9))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.7976931348623157e308, 1.0],
+        [1e308] * 10,
+        [-1.7e308, 1.7e308, 1e308],
+        [1e200, -3e200, 2.0, math.nan, math.inf],
+        [1e-320, 0.0, 3e-310],
+        [5e-324] * 17,
+    ],
+)
+def test_squares_beyond_float64_do_not_spoil_what_float64_holds(values: list[float]) -> None:
+    found = sketch(np.array(values))
+    finite = np.array(values)[np.isfinite(values)]
+    exact = finite.astype(np.longdouble)  # 15 bits of exponent where the platform has them
+    if not np.isfinite(exact * exact).all() or not (exact * exact)[exact != 0].all():
+        pytest.skip("no long double of more range here")
+    for got, expected in [
+        (found.mean, exact.mean()),
+        (found.std, exact.std()),
+        (found.rms, np.sqrt((exact * exact).mean())),
+        (found.l2, np.sqrt((exact * exact).sum())),
+    ]:
+        assert got == pytest.approx(float(expected), rel=1e-12, abs=5e-324)
+
+
+def test_many_such_elements_have_infinite_norms_never_nan() -> None:
+    found = sketch(np.concatenate([np.full(5_000, 1e300), np.zeros(5_000)]))
+    assert found.mean == pytest.approx(5e299)
+    assert (found.l2, found.rms, found.std, found.var) == (math.inf,) * 4

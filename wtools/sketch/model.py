@@ -15,6 +15,7 @@ from . import bins as binning
 
 Array = NDArray[Any]
 FEW = 4096  # elements of which a sketch of a wide type keeps the values
+_TINY, _HUGE = 2.0**-500, 2.0**500  # beyond these, float64 does not hold squares (and their sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +130,22 @@ class Sketch:
     def mean(self) -> float:
         if not self.finite:
             return math.nan
-        return min(max(float(self.sum / self.finite), float(self.min)), float(self.max))
+        mean = float(self.sum / self.finite)
+        if not math.isfinite(mean):  # the sum overflows, which the mean cannot
+            mean = self._scaled_mean() if self.values is not None else self.center + self.offset
+        return min(max(mean, float(self.min)), float(self.max))
 
     @property
     def var(self) -> float:
-        """The population variance (ddof = 0)."""
+        """The population variance (ddof = 0); infinite where squares leave float64."""
+        if math.isnan(self.m2):
+            return math.inf
         return self.m2 / self.finite if self.finite else math.nan
 
     @property
     def std(self) -> float:
         """The population standard deviation (ddof = 0)."""
-        return math.sqrt(self.var)
+        return self._root(self.m2, self.mean, self.finite) if self.finite else math.nan
 
     @property
     def sum2(self) -> float:
@@ -161,18 +167,36 @@ class Sketch:
         mean = self.mean
         return self.m4 + 4 * mean * self.m3 + 6 * mean * mean * self.m2 + self._mean_power(4)
 
+    def _root(self, squares: float, about: float, parts: int) -> float:
+        """The root of `squares / parts`, `squares` the sum of squared distances from `about`.
+
+        Where squares leave the range of float64 it comes from scaled values; without values
+        it is infinite there, or 0, as in plain float64.
+        """
+        if self.values is None or self.linf == 0 or _TINY < self.linf < _HUGE:
+            return math.inf if math.isnan(squares) else math.sqrt(squares / parts)
+        exponent = math.frexp(self.linf)[1]
+        scaled = np.ldexp(self.values.astype(np.float64), -exponent) - math.ldexp(about, -exponent)
+        return _ldexp(math.sqrt(float(scaled @ scaled) / parts), exponent)
+
+    def _scaled_mean(self) -> float:
+        assert self.values is not None
+        exponent = math.frexp(self.linf)[1]
+        scaled = np.ldexp(self.values.astype(np.float64), -exponent)
+        return _ldexp(math.fsum(scaled) / self.finite, exponent)
+
     def _mean_power(self, power: int) -> float:
         return self.finite * math.prod([self.mean] * power)
 
     @property
     def l2(self) -> float:
         """The Euclidean norm."""
-        return math.sqrt(self.sum2)
+        return self._root(self.sum2, 0.0, 1)
 
     @property
     def rms(self) -> float:
         """The root of the mean square."""
-        return math.sqrt(self.sum2 / self.finite) if self.finite else math.nan
+        return self._root(self.sum2, 0.0, self.finite) if self.finite else math.nan
 
     @property
     def linf(self) -> float:
@@ -366,7 +390,7 @@ def _merge_moments(a: Sketch, b: Sketch) -> Sketch:
         m2=m2,
         m3=m3,
         m4=m4,
-        center=a.center,
+        center=a.center + 0.0,  # no -0.0, whose place would tell which came first
         offset=0.0 if isinstance(a.sum, int) else a.offset + delta * (nb / n),
         min=min(a.min, b.min),
         max=max(a.max, b.max),
@@ -419,3 +443,10 @@ def from_histogram(dtype: str, histogram: Histogram, *, keep: bool = True) -> Sk
         "center": 0.0 if v.dtype.kind == "i" else mean,
     }
     return Sketch(dtype, **fields)
+
+
+def _ldexp(fraction: float, exponent: int) -> float:
+    try:
+        return math.ldexp(fraction, exponent)
+    except OverflowError:
+        return math.inf
