@@ -459,6 +459,8 @@ def test_300_000_empty_tensors_are_read_in_linear_time(tmp_path: Path) -> None:
         (b'{"error": "Repository not found"}', "a JSON document"),
         (b"\0" * 4096, "begins with zero bytes"),
         (b'Entry {""} not found', "a text file"),
+        ("nicht gefunden: über".encode() * 40, "a text file"),
+        (b"\xff" * 600, "data of an unknown kind"),
     ],
 )
 def test_what_is_none_is_told_apart(content: bytes, what: str, tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ def what_it_is(source: Source) -> str:
         return "a tar archive (unpack it first)"
     if head.lstrip()[:1] in b"{[" and head.isascii():
         return "a JSON document"
-    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+    controls = any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+    if not controls and "\ufffd" not in head.decode("utf-8", "replace")[:-4]:
         return "a text file"
     return f"data of an unknown kind (it begins with {head[:8].hex(' ')})"
