@@ -330,3 +330,4 @@ for label, layer in {
     "Identity": lambda L: L.Identity(),
 }.items():
     one(label, layer, 5, 4)
+one("SpatialDropout3D", lambda L: L.SpatialDropout3D(0.5), 3, 4, 5, 2)

@@ -248,7 +248,43 @@ for label, make in {
     "maximum": lambda o, x: o.maximum(x, 0.1) + o.minimum(x, o.abs(x)),
     "matmul": lambda o, x: o.matmul(x, o.swapaxes(x, -1, -2)),
     "exp and log": lambda o, x: o.log(o.exp(x) + 1.0) + o.sqrt(o.square(x) + 1.0),
+    "elementwise": lambda o, x: [
+        *(o.sin(x), o.cos(x), o.tan(x * 0.2), o.floor(x), o.ceil(x), o.round(x), o.sign(x)),
+        *(o.erf(x), o.reciprocal(o.exp(x)), o.rsqrt(o.abs(x) + 1.0), o.log(o.abs(x) + 0.5)),
+    ],
+    "activations": lambda o, x: [
+        *(o.selu(x), o.silu(x), o.softplus(x), o.softsign(x), o.hard_sigmoid(x), o.hard_silu(x)),
+        *(o.hard_tanh(x), o.log_sigmoid(x), o.tanh_shrink(x), o.squareplus(x), o.celu(x)),
+        *(o.sparse_sigmoid(x), o.elu(x), o.stop_gradient(x)),
+    ],
+    "comparisons": lambda o, x: [
+        o.cast(made, "float32")
+        for made in (
+            *(x > 0.1, x >= 0.1, x < 0.1, x <= 0.1, o.equal(x, x), o.not_equal(x, 0.0)),
+            *(o.logical_and(x > 0, x < 1), o.logical_or(x > 1, x < 0), o.logical_not(x > 0)),
+            *(o.logical_xor(x > 0, x < 1), o.any(x > 2, axis=-1), o.all(x > -1, axis=1)),
+        )
+    ],
+    "reductions": lambda o, x: [
+        *(o.sum(x, axis=-1), o.prod(x, axis=1), o.logsumexp(x, axis=-1), o.max(x, axis=(1, 3))),
+        *(
+            o.moveaxis(x, 1, 3),
+            o.tile(x, (1, 2, 1, 1)),
+            o.true_divide(x, 2.0),
+            o.divide(2.0, o.exp(x)),
+        ),
+    ],
 }.items():
     several(f"keras.ops {label}", _ops(make), (6, 5, 3))
+
+
+def _activations(keras: Any) -> Any:
+    given = keras.Input((6, 5, 3))
+    x, a = keras.layers.Conv2D(4, 2)(given), keras.activations
+    bounded = a.relu(x, negative_slope=0.1, max_value=1.0, threshold=0.2)
+    return keras.Model(given, [bounded, a.leaky_relu(x), a.tanh_shrink(x)])
+
+
+several("keras.activations", _activations, (6, 5, 3))
 
 __all__ = ["CASES"]

@@ -150,10 +150,11 @@ def _masked(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def is_operation(layer: Layer) -> bool:
     """Is it an operation of keras.ops? Where `.h5` leaves the module out: it has no options
-    that every layer has."""
+    that every layer has (but for SpatialDropout, which hides them)."""
     if layer.module:
-        return ".ops" in layer.module
-    return "trainable" not in layer.config and "dtype" not in layer.config
+        return ".ops" in layer.module or ".activations" in layer.module
+    hidden = layer.kind.startswith("SpatialDropout") or "batch_input_shape" in layer.config
+    return "trainable" not in layer.config and not hidden
 
 
 def _tensors(value: Any) -> Iterator[Value]:

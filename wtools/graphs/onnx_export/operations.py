@@ -98,7 +98,7 @@ _ACTIVATIONS = {
     "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
     "Softplus": "softplus", "Softsign": "softsign", "Selu": "selu", "Silu": "silu",
     "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "HardTanh": "hard_tanh",
-    "LogSigmoid": "log_sigmoid", "Mish": "mish", "TanhShrink": "tanh_shrink",
+    "LogSigmoid": "log_sigmoid", "TanhShrink": "tanh_shrink",
     "Squareplus": "squareplus", "SparseSigmoid": "sparse_sigmoid",
 }  # fmt: skip
 LEFT, RIGHT = ("x1", "x", "a"), ("x2", "y", "b")
