@@ -258,6 +258,10 @@ def recurrent() -> dict[str, Case]:
         "GRU reset before, bidirectional": _bidirectional("GRU", "concat", True, reset_after=False),
         "LSTM relu, bidirectional": _bidirectional("LSTM", "concat", False, activation="relu"),
         "cell": ([(6, 3)], lambda x: layers().RNN(layers().LSTMCell(4))(x)),
+        "stacked cells": (
+            [(6, 3)],
+            lambda x: layers().RNN([layers().LSTMCell(4), layers().GRUCell(5)])(x),
+        ),
         "time distributed": (
             [(4, 6, 6, 2)],
             lambda x: layers().TimeDistributed(layers().Conv2D(3, 3, padding="same"))(x),

@@ -15,11 +15,14 @@ from ..tree import WeightTree
 @dataclass(frozen=True)
 class Runnable:
     """A model that an engine can run: `path`, and for bare weights the `module` that takes them
-    (a Python file, and after a colon the class or function in it)."""
+    (a Python file, and after a colon the class or function in it). shown: the path as it was
+    given.
+    """
 
     path: str
     engine: str
     module: str = ""
+    shown: str = ""
 
 
 def runnable(path: str | os.PathLike[str], module: str | None = None) -> Runnable:
@@ -31,19 +34,19 @@ def runnable(path: str | os.PathLike[str], module: str | None = None) -> Runnabl
     Raises UsageError for weights without a module, UnsafeError for a Keras model with code in it,
     MissingError for a module file that is not there, and what `formats.open` raises.
     """
-    path = os.path.abspath(path)
-    with formats.open(path) as tree:
+    shown, path = os.fspath(path), os.path.abspath(path)
+    with formats.open(shown) as tree:
         if tree.format == "onnx":
-            return Runnable(path, "onnxruntime")
+            return Runnable(path, "onnxruntime", shown=shown)
         if tree.format == "keras" and _config(tree) is not None:
             _refuse_code(tree)
-            return Runnable(path, "keras")
+            return Runnable(path, "keras", shown=shown)
         if tree.format == "pytorch" and "torchscript" in tree.variant.lower():
-            return Runnable(path, "torch")
+            return Runnable(path, "torch", shown=shown)
     if module is None:
         raise UsageError(
             f"holds weights ({tree.format}), not a model that could be run",
-            path=path,
+            path=shown,
             advice="--module model.py[:Class] names the PyTorch module that takes them.",
         )
     file, colon, name = module.rpartition(":")
@@ -51,7 +54,7 @@ def runnable(path: str | os.PathLike[str], module: str | None = None) -> Runnabl
         file, name = module, ""
     if not os.path.isfile(file):
         raise MissingError("no such module file", path=file)
-    return Runnable(path, "torch", f"{os.path.abspath(file)}:{name}")
+    return Runnable(path, "torch", f"{os.path.abspath(file)}:{name}", shown)
 
 
 def _config(tree: WeightTree) -> Any:

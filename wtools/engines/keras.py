@@ -23,10 +23,6 @@ class Model:
         self.layers = dict(_walk(model, ""))
 
     def describe(self) -> dict[str, Any]:
-        embeddings = [
-            int(layer.input_dim) for layer in self.layers.values() if hasattr(layer, "input_dim")
-        ]
-        high = min(embeddings, default=None)
         return {
             "version": f"keras {self.keras.__version__} ({self.keras.backend.backend()})",
             "inputs": [
@@ -34,7 +30,7 @@ class Model:
                     "name": tensor.name,
                     "shape": list(tensor.shape),
                     "dtype": str(tensor.dtype),
-                    "high": high,
+                    "high": self._vocabulary(tensor),
                 }
                 for tensor in self.model.inputs
             ],
@@ -44,6 +40,15 @@ class Model:
                 for name, layer in self.layers.items()
             ],
         }
+
+    def _vocabulary(self, tensor: Any) -> int | None:
+        """What the numbers of an input must stay below: the rows of the smallest table that it
+        is looked up in; of integers that go elsewhere first, those of the smallest of all."""
+        tables = [layer for layer in self.layers.values() if hasattr(layer, "input_dim")]
+        direct = [one for one in tables if getattr(one, "input", None) is tensor]
+        if not direct and "int" not in str(tensor.dtype):
+            return None
+        return min((int(table.input_dim) for table in direct or tables), default=None)
 
     def run(self, arrays: Sequence[Any], layers: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
         seen: dict[str, Any] = {}

@@ -37,7 +37,7 @@ class Model:
                     "name": one.name,
                     "shape": [n if isinstance(n, int) else None for n in one.shape],
                     "dtype": _TYPES.get(one.type, one.type),
-                    "high": high,
+                    "high": high if "int" in one.type else None,
                 }
                 for one in self.session.get_inputs()
             ],

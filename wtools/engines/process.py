@@ -166,7 +166,7 @@ class Engine:
         if "error" in answer:
             raise FormatError(
                 f"{self.model.engine} cannot {answer['when']} it: {answer['error']}",
-                path=self.model.path,
+                path=self.model.shown,
             )
         return answer
 
@@ -182,7 +182,7 @@ class Engine:
                 if left <= 0 or not selector.select(left):
                     raise FormatError(
                         f"{self.model.engine} took more than {self.timeout:g} seconds",
-                        path=self.model.path,
+                        path=self.model.shown,
                         advice="--timeout SECONDS allows more.",
                     )
                 block = os.read(stream.fileno(), 1 << 16)
@@ -199,5 +199,5 @@ class Engine:
         how = f"ended with code {code}" if code >= 0 else f"was killed by signal {-code}"
         return FormatError(
             f"the process of {self.model.engine} {how}" + (f": {said}" if said else ""),
-            path=self.model.path,
+            path=self.model.shown,
         )

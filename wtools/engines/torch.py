@@ -89,7 +89,7 @@ class Model:
                     "name": name,
                     "shape": list(known[i][0]) if i < len(known) else None,
                     "dtype": known[i][1] if i < len(known) else "float32",
-                    "high": min(embeddings, default=None),
+                    "high": min(embeddings, default=None) if _counts(known, i) else None,
                 }
                 for i, name in enumerate(self._names())
             ],
@@ -141,6 +141,11 @@ class Model:
         if isinstance(value, (list, tuple)):
             return [tensor for inner in value for tensor in self._flat(inner)]
         return []
+
+
+def _counts(known: Any, number: int) -> bool:
+    """Is that input one of integers?"""
+    return number < len(known) and "int" in known[number][1]
 
 
 def _scripted(torch: Any, model: Any) -> bool:

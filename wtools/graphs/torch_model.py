@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UnsupportedError
+from ..errors import CorruptError, UnsupportedError
 from ..extras import need
 from ..tree import WeightTree
 from .keras_config import graph
@@ -73,5 +73,10 @@ def torch_module(tree: WeightTree) -> Any:
     exec(compile(made.source, "<model written by wtools>", "exec"), names)
     module = names[CLASS]()
     state = {name: torch.from_numpy(t.read(copy=True)) for name, t in made.tree.items()}
-    module.load_state_dict(state, strict=True)
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise CorruptError(
+            f"its weights are not those that its config asks for: {error}", path=tree.path or None
+        ) from error
     return module.eval()

@@ -150,9 +150,10 @@ def _array(
         raise UsageError(f"input {one.name!r} is of {dtype}, which wtools cannot make") from None
     if kind == "b":
         return rng.random(shape) < 0.5
-    if kind == "f":
+    highs = [n for n in (one.high, other.high) if n is not None]
+    if kind == "f" and not highs:
         return rng.standard_normal(shape)
-    high = min([n for n in (one.high, other.high) if n is not None], default=VOCABULARY)
+    high = min(highs, default=VOCABULARY)
     array = rng.integers(min(1, high - 1), max(1, high), shape)
     if padded and len(shape) == 2 and shape[1] > 2:
         for row in range(1, shape[0], 2):

@@ -74,6 +74,7 @@ class Parting:
     """The first pair of layers whose outputs differ though their inputs need not.
 
     last: the layer before it that agrees. gap, scale: the largest difference and value there.
+    earlier: its input, where it could be seen on both sides, differs already.
     a, b: what was seen of the two layers. reached: all that was seen of A, in order.
     """
 
@@ -84,6 +85,7 @@ class Parting:
     a: Mapping[str, list[Array]]
     b: Mapping[str, list[Array]]
     before: tuple[Seen, Seen]
+    earlier: bool
 
 
 def first_parting(
@@ -106,9 +108,17 @@ def first_parting(
         compared += 1
         if gap > SLACK * (atol + rtol * scale):
             before = (mine, theirs)
-            return Parting((one, other), last, gap, scale, here, there, before), compared
+            earlier = _inputs_differ(here, there, atol, rtol)
+            return Parting((one, other), last, gap, scale, here, there, before, earlier), compared
         last = (one, other)
     return None, compared
+
+
+def _inputs_differ(a: Mapping[str, list[Array]], b: Mapping[str, list[Array]], *tol: float) -> bool:
+    if not a.get("input") or not b.get("input"):
+        return False
+    gap, scale = _gap(Layer(""), a["input"][:1], Layer(""), b["input"][:1])
+    return gap is not None and gap > SLACK * (tol[0] + tol[1] * scale)
 
 
 def _gap(

@@ -242,6 +242,9 @@ def _cause(left: Engine, right: Engine, parting: Parting) -> Cause:
             cause = cause_of(suspect)
         if cause is not None:
             return cause
+    if parting.earlier:
+        text = "its input differs already, after something that is no layer of both models"
+        return Cause("before it", text)
     kind = family(parting.pair[0].kind) or family(parting.pair[1].kind)
     text = USUAL.get(kind, "its options or its weights")
     return Cause(text.partition(":")[0], text)
@@ -293,11 +296,11 @@ def _report(
     }
     return Report(
         "wtools.verify/1",
-        f"{left.model.path} against {right.model.path}",
+        f"{left.model.shown} against {right.model.shown}",
         Row,
         rows,
         summary,
         notes,
-        path=left.model.path,
+        path=left.model.shown,
         format=left.model.engine,
     )

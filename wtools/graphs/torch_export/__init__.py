@@ -166,6 +166,7 @@ def _source(graph: Graph, code: Code, inputs: list[Value], results: list[Value])
     helpers = sources(code.parts)
     body = code.body(inputs, results, {*PARTS, CLASS})
     shapes = ", ".join(f"({tuple(v.shape)!r}, {v.dtype!r})" for v in inputs)
+    shapes += "," if len(inputs) == 1 else ""
     head = ["from collections import OrderedDict", ""] if "separable" in code.parts else []
     lines = [
         f'"""The model {_plain(graph.name)}, written by wtools {__version__} from its config.',
@@ -185,7 +186,7 @@ def _source(graph: Graph, code: Code, inputs: list[Value], results: list[Value])
         "",
         "",
         f"class {CLASS}(nn.Module):",
-        f"    INPUTS = ({shapes},)  # (shape, dtype) of each",
+        f"    INPUTS = ({shapes})  # (shape, dtype) of each",
         "",
         "    def __init__(self):",
         "        super().__init__()",

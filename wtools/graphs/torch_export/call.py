@@ -123,8 +123,15 @@ class Call:
     def weight(self, *roles: str) -> Tensor:
         """The weight that has one of these roles. Raises UnsupportedError where none has."""
         for role in roles:
-            if role in self.layer.weights:
-                return self.layer.weights[role]
+            tensor = self.layer.weights.get(role)
+            if (
+                tensor is not None
+                and tensor.dtype[:3] in ("int", "uin")
+                and not tensor.quantization
+            ):
+                raise self.unsupported(f"a {role} of {tensor.dtype} whose scale is not known")
+            if tensor is not None:
+                return tensor
         found = ", ".join(self.layer.weights) or "no weights"
         raise UnsupportedError(
             f"{self.layer.kind} needs a {roles[0]}, and the file has {found}",

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import CorruptError
 from ...layouts import keras, rearrange, torch
 from ...tree import Array, LazyData, Tensor
 from ..onnx_export.builder import as_float32
@@ -137,6 +138,8 @@ class Code:
         found = re.match(r"(?:nn\.)?(\w+)", constructor)
         kind = found[1] if found else ""
         make = weight.make
+        if make is None and sources[0].shape != weight.shape:
+            raise ValueError(f"{sources[0].name} is {sources[0].shape}, not {weight.shape}")
         if make is None:
             self.weights[name] = replace(sources[0], name=name, stored=name, layer=layer, kind=kind)
         else:
@@ -144,7 +147,10 @@ class Code:
 
             def compute() -> Array:
                 made = whole(*(source.read() for source in sources))
-                return np.ascontiguousarray(made).reshape(shape)
+                try:
+                    return np.ascontiguousarray(made).reshape(shape)
+                except ValueError as error:
+                    raise CorruptError(f"cannot be {shape}: {error}", place=repr(name)) from None
 
             dtype = "float32" if sources else str(np.asarray(whole()).dtype)
             data = LazyData(compute)

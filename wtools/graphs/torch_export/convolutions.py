@@ -70,11 +70,10 @@ def _valid(size: Dim, kernel: int, stride: int) -> Dim:
     return None if size is None else (size - kernel) // stride + 1
 
 
-def _bias(call: Call) -> dict[str, Weight]:
+def _bias(call: Call, size: int) -> dict[str, Weight]:
     if not call.flag("use_bias", True):
         return {}
-    bias = call.weight("bias", "b")
-    return {"bias": Weight(bias.shape, (bias,))}
+    return {"bias": Weight((size,), (call.weight("bias", "b"),))}
 
 
 def _options(strides: Sequence[int], dilations: Sequence[int], groups: int, bias: bool) -> str:
@@ -96,7 +95,7 @@ def conv(call: Call) -> Value:
     padding, sizes = window(call, shape[2:], wide, strides)
     channels = shape[1]
     groups = call.integer("groups", 1) if channels is None else channels // size
-    bias = _bias(call)
+    bias = _bias(call, filters)
     weight = Weight(
         (filters, size, *extents), (kernel,), moved(f"conv{count}d", "kernel"), "transposed"
     )
@@ -128,8 +127,8 @@ def _depthwise(call: Call, kernel: Tensor, bias: bool) -> tuple[str, Weight, str
 
 @layer("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise(call: Call) -> Value:
-    bias = _bias(call)
     kernel = call.weight("kernel", "depthwise_kernel")
+    bias = _bias(call, kernel.shape[-1] * kernel.shape[-2])
     made, weight, padded, shape = _depthwise(call, kernel, bool(bias))
     ref = call.module(made, weight=weight, **bias)
     return activate(call, call.from_first(f"{ref}({padded})", shape))
@@ -139,7 +138,7 @@ def depthwise(call: Call) -> Value:
 def separable(call: Call) -> Value:
     """Two convolutions one after the other."""
     pointwise = call.weight("pointwise_kernel")
-    bias = _bias(call)
+    bias = _bias(call, pointwise.shape[-1])
     made, weight, padded, shape = _depthwise(call, call.weight("depthwise_kernel"), False)
     *ones, size, filters = pointwise.shape
     count = len(ones)
@@ -180,7 +179,7 @@ def transposed(call: Call) -> Value:
         for n, s, k, (before, after, added) in zip(shape[2:], strides, wide, around, strict=True)
     ]
     even = all(before == after for before, after, _ in around)
-    bias = _bias(call)
+    bias = _bias(call, filters)
     rest = _options(strides, dilations, 1, bool(bias))
     if even and any(before for before, _, _ in around):
         rest += f", padding={many([before for before, _, _ in around])}"

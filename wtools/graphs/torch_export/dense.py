@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,8 @@ def _weight(kernel: Tensor, flat: tuple[int, ...]) -> Weight:
         rows = rows.transpose(channels, *range(channels), channels + 1)
         return turn(rows.reshape(size, units))
 
+    if flat and math.prod(flat) != size:
+        raise ValueError(f"a kernel of {size} rows for {math.prod(flat)} inputs")
     if not flat or len(flat) < 2:
         return Weight((units, size), (kernel,), turn, "transposed")
     return Weight((units, size), (kernel,), permuted, "transposed, rows in channels-first order")

@@ -84,7 +84,7 @@ def joined(b: Code, values: Sequence[Value], axis: int) -> Value:
     for other in values[1:]:
         shape = [n if n is not None else m for n, m in zip(shape, other.shape, strict=True)]
     shape[axis] = None if None in sizes else sum(n for n in sizes if n is not None)
-    text = f"torch.cat(({', '.join(map(str, values))},), dim={b.axis(values[0], axis)})"
+    text = f"torch.cat([{', '.join(map(str, values))}], dim={b.axis(values[0], axis)})"
     return b.like(values[0], text, shape=tuple(shape), mask=None)
 
 

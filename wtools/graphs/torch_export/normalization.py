@@ -32,6 +32,8 @@ def _affine(call: Call, size: int) -> dict[str, Weight]:
         ("bias", "beta", center, 0.0),
     ):
         tensor = call.weight(role) if there else None
+        if tensor is not None and tensor.size != size:
+            raise ValueError(f"{tensor.name} has {tensor.size} elements, not {size}")
         found[name] = filled(size, neutral) if tensor is None else _vector(tensor)
     return found
 
@@ -51,6 +53,8 @@ def batch_normalization(call: Call) -> Value:
     axes = axes_of(call, x)
     if len(axes) != 1:
         raise call.unsupported(f"axis={axes!r}")
+    if mean.size != variance.size:
+        raise ValueError(f"{mean.size} means and {variance.size} variances")
     swap = ""
     if axes[0] == x.rank - 1:
         x = b.first(x)

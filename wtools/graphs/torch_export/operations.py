@@ -286,7 +286,7 @@ def concatenate(call: Call) -> Value:
     values = [b.last(value) for value in values]
     shape = list(values[0].shape)
     shape.insert(axis % (len(shape) + 1), len(values))
-    return b.value(f"torch.stack(({', '.join(map(str, values))},), dim={axis})", shape)
+    return b.value(f"torch.stack([{', '.join(map(str, values))}], dim={axis})", shape)
 
 
 @operation("Split")

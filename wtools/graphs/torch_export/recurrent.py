@@ -53,6 +53,10 @@ def cell_of(
     if "kernel" not in found or "recurrent_kernel" not in found:
         raise call.unsupported(f"the weights {list(tensors)}")
     size, units = found["kernel"].shape[0], found["recurrent_kernel"].shape[0]
+    rows = units * _KINDS[kind][1]
+    shapes = found["kernel"].shape[1:], found["recurrent_kernel"].shape[1:]
+    if shapes != ((rows,), (rows,)) or ("bias" in found and found["bias"].size % rows):
+        raise ValueError(f"weights of {[t.shape for t in found.values()]}")
     bias = found.get("bias") if config.get("use_bias", True) else None
     after = kind != "GRU" or bool(config.get("reset_after", False))
     activation = config.get("activation", "tanh")
@@ -194,11 +198,31 @@ def recurrent(call: Call) -> Result:
 
 @layer("RNN")
 def rnn(call: Call) -> Result:
-    """A cell of the kinds above."""
+    """A cell of the kinds above, or several, one after the other."""
     kind, config = _serialized(call.option("cell"))
+    if kind == "StackedRNNCells":
+        return _stacked(call, config.get("cells", []))
     if kind not in _CELLS:
         raise call.unsupported(f"the cell {kind}")
     return _single(call, _CELLS[kind], config)
+
+
+def _stacked(call: Call, serialized: Sequence[Any]) -> Result:
+    """Each cell takes the outputs of the one before, in the order in which they are made."""
+    b, (x, initial) = call.b, _arguments(call, 0)
+    if x.mask is not None or initial or call.flag("return_state") or not serialized:
+        raise call.unsupported("stacked cells with a mask or with states")
+    made, way = None, call.flag("go_backwards")
+    for kind, config in map(_serialized, serialized):
+        name = str(config.get("name"))
+        mine = {r: t for r, t in call.layer.weights.items() if name in r.split("/")}
+        if kind not in _CELLS:
+            raise call.unsupported(f"the cell {kind}")
+        cell = cell_of(call, _CELLS[kind], config, mine, steps=False)
+        made = one_way(call, f"{call.layer.path}/{name}", cell, x, [], backwards=way)
+        x, way = made.sequence, False
+    assert made is not None
+    return x if call.flag("return_sequences") else _last(b, made)
 
 
 def _single(call: Call, kind: str, config: Mapping[str, Any]) -> Result:
