@@ -130,6 +130,22 @@ def test_series_and_padded_texts_of_several_lengths(tmp_path: Path) -> None:
         ]
 
 
+def test_convert_verifies_at_once(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, module = str(tmp_path / "m.pt"), str(tmp_path / "m.py")
+    assert run(["convert", str(model), target, "--module", module, "--verify", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert summary["outputs_equal"] and summary["outputs_max_abs"] < 1e-4
+
+
+def test_convert_does_not_write_what_it_could_not_verify(model: Path, tmp_path: Path) -> None:
+    assert run(["convert", str(model), str(tmp_path / "m.pt"), "--verify"]) == 2
+    weights = str(model.with_suffix(".pt"))
+    assert run(["convert", weights, str(tmp_path / "m.onnx"), "--verify"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_need_a_module(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", str(model), str(model.with_suffix(".pt"))]) == 2
     assert "--module model.py[:Class]" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +68,12 @@ TERMINATED = 128 + signal.SIGTERM
     metavar="FILE",
     help="A Keras model to PyTorch: write the module to this Python file, its weights to TARGET.",
 )
+@click.option(
+    "--verify",
+    "prove",
+    is_flag=True,
+    help="Run source and output in their frameworks; 1 if they differ (see `verify`).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its problems; write nothing.")
 @click.option("--no-check", is_flag=True, help="Do not read the output back and compare it.")
@@ -82,6 +89,7 @@ def command(
     pairs: tuple[str, ...],
     shard_size: str | None,
     module: str | None,
+    prove: bool,
     overwrite: bool,
     dry_run: bool,
     no_check: bool,
@@ -114,6 +122,8 @@ def command(
             planned, beside = whole.weights, whole.writing(overwrite=overwrite)
         else:
             planned = plan(tree, target, to=to, options=options)
+        if prove:
+            _refuse_unprovable(source, planned.format, module)
         if dry_run:
             report = preview(planned, overwrite=overwrite)
             output.emit(report)
@@ -121,8 +131,35 @@ def command(
         work = planned.nbytes * (1 if no_check else 2)
         with _termination(), beside, progress("convert", work, quiet=output.quiet) as advance:
             report = execute(planned, overwrite=overwrite, check=not no_check, progress=advance)
-        output.emit(report if output.form or output.file else _changes_of(report))
-    return 0
+    if prove:
+        report = _proven(report, source, planned.path, module)
+    output.emit(report if output.form or output.file else _changes_of(report))
+    return int(prove and not report.summary["outputs_equal"])
+
+
+def _refuse_unprovable(source: str, format: str, module: str | None) -> None:
+    """Raise before anything is written where there would be nothing to run."""
+    from ..engines import runnable
+
+    runnable(source, module)
+    if format != "onnx" and module is None:
+        raise UsageError(
+            "--verify needs an output that runs", advice="Write an ONNX model, or use --module."
+        )
+
+
+def _proven(report: Report, source: str, target: Path, module: str | None) -> Report:
+    """The report with what running both models showed."""
+    from ..verification import verify
+
+    found = verify(source, target, module=module)
+    told = ("max_abs", "max_rel", "layer", "cause", "explanation")
+    summary = {f"outputs_{key}": found.summary[key] for key in told if key in found.summary}
+    return replace(
+        report,
+        summary={**report.summary, "outputs_equal": found.summary["equal"], **summary},
+        notes=[*report.notes, *found.notes],
+    )
 
 
 def _changes_of(report: Report) -> Report:
