@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...errors import CorruptError, UnsafeError
@@ -51,6 +52,10 @@ class Layer:
 
     def numbered(self) -> dict[str, tuple[int, Layer]]:
         """Layers by the names saving_lib gives them: snake-cased class, counted from its second."""
+        return self._numbered
+
+    @cached_property
+    def _numbered(self) -> dict[str, tuple[int, Layer]]:
         found: dict[str, tuple[int, Layer]] = {}
         counts: dict[str, int] = {}
         for i, layer in enumerate(self.layers):
