@@ -118,6 +118,46 @@ def test_torchscript_and_safetensors(model: Path, tmp_path: Path) -> None:
     assert [row.shape for row in report.rows] == [(3, 5)]
 
 
+NET = """
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c1, self.b1 = nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6, eps=1e-3)
+        self.c2, self.f1 = nn.Conv2d(6, 4, 3), nn.Linear(64, 8)
+        self.ln, self.f2 = nn.LayerNorm(8, eps=1e-3), nn.Linear(8, 5)
+
+    def forward(self, image):
+        x = self.b1(F.relu(self.c1(F.pad(image, (0, 1, 0, 1)))))
+        x = F.avg_pool2d(x, 3, 1, padding=1, count_include_pad=False)
+        x = F.gelu(self.f1(self.c2(x).flatten(1)))
+        return self.f2(self.ln(x))
+"""
+
+
+def test_a_module_of_ones_own_with_channels_first(model: Path, tmp_path: Path) -> None:
+    """Its names are others: its layers are matched by their order."""
+    names = {"conv": "c1", "norm": "b1", "narrow": "c2", "hidden": "f1", "layernorm": "ln"}
+    state = torch.load(model.with_suffix(".pt"), weights_only=True)
+    own = {}
+    for name, tensor in state.items():
+        layer, _, role = name.partition(".")
+        own[f"{names.get(layer, 'f2')}.{role}"] = tensor
+    weights, file = tmp_path / "net.pth", tmp_path / "net.py"
+    torch.save(own, weights)
+    file.write_text(NET)
+    with Engine(runnable(model)) as keras:
+        with Engine(runnable(weights, f"{file}:Net")) as other:
+            assert compare(keras.ready(), other.ready(), channels_first=["b"]).summary["equal"]
+        file.write_text(NET.replace("BatchNorm2d(6, eps=1e-3)", "BatchNorm2d(6)"))
+        with Engine(runnable(weights, f"{file}:Net")) as other:
+            found = compare(keras, other.ready(), channels_first=["b"]).summary
+        assert (found["layer"], found["layer_b"], found["cause"]) == ("norm", "b1", "epsilon")
+
+
 def test_series_and_padded_texts_of_several_lengths(tmp_path: Path) -> None:
     for name, made in (("series", series()), ("texts", texts())):
         path = saved(made, tmp_path / f"{name}.keras")

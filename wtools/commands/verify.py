@@ -49,6 +49,12 @@ from .options import Output, output_options
     help="?x224x224x3: an input's shape, where neither model says it.",
 )
 @click.option(
+    "--channels-first",
+    type=click.Choice(["a", "b"]),
+    multiple=True,
+    help="That side takes images channels-first, and its file does not say so; repeatable.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(1),
     default=600,
@@ -68,6 +74,7 @@ def command(
     batches: tuple[int, ...],
     lengths: tuple[int, ...],
     inputs: tuple[str, ...],
+    channels_first: tuple[str, ...],
     timeout: float,
     output: Output,
 ) -> int:
@@ -96,6 +103,7 @@ def command(
         batches=batches,
         lengths=lengths,
         inputs=inputs,
+        channels_first=channels_first,
         timeout=timeout,
         progress=say,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,6 +106,17 @@ def _agreed(one: Input, other: Input) -> tuple[int | None, ...]:
     return tuple(agreed)
 
 
+def channels_first(inputs: Sequence[Input], others: Sequence[Input]) -> list[Input]:
+    """`inputs` of a side that takes images channels-first, where it does not say so itself: with
+    the shapes of the other side, turned."""
+    return [
+        replace(one, shape=_moved_first(other.shape))
+        if one.shape is None and other.shape is not None and len(other.shape) > 2
+        else one
+        for one, other in zip(inputs, others, strict=False)
+    ]
+
+
 def _moved_last(shape: Sequence[int | None]) -> tuple[int | None, ...]:
     return (shape[0], *shape[2:], shape[1])
 
@@ -122,7 +133,10 @@ def _fits(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
 
 def _is_turned(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
     """Is B's image channels-first where A's is channels-last?"""
-    return len(one) > 2 and not _fits(one, other) and _fits(_moved_first(one), other)
+    if len(one) < 3 or not _fits(_moved_first(one), other):
+        return False
+    free = one[1:-1] == other[2:] == (None,) * (len(one) - 2)
+    return not _fits(one, other) or (free and one[-1] is not None and one[-1] == other[1])
 
 
 def _for(array: Array, wanted: Input) -> Array:

@@ -18,6 +18,7 @@ from ..tree import Array
 from .causes import Cause, Suspect, cause_of
 from .compare import Difference, arrangements, difference, gap_of
 from .inputs import Case, cases, given, paired
+from .inputs import channels_first as turned
 from .layers import Parting, family, first_parting
 from .reference import ACTIVATIONS
 
@@ -63,6 +64,7 @@ def verify(
     batches: Sequence[int] = (),
     lengths: Sequence[int] = (),
     inputs: Sequence[str] = (),
+    channels_first: Sequence[str] = (),
     timeout: float = 600.0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
@@ -71,7 +73,8 @@ def verify(
     A Keras model (.h5, .keras), an ONNX model, a TorchScript file; or weights, with the `module`
     (and `module_b`, where B's is another) that takes them: "model.py" or "model.py:Class", a file
     that is executed. batches, lengths: sizes of free axes. inputs: "?x224x224x3" for each input
-    where neither model says its shape. timeout: seconds for one load or run.
+    where neither model says its shape. channels_first: "a", "b": sides that take images so where
+    they do not say it themselves. timeout: seconds for one load or run.
 
     The report (schema "wtools.verify/1") has a row for each output of each run; where any
     differs, its summary says the first layer where they part and the likeliest cause. Raises
@@ -90,6 +93,7 @@ def verify(
             batches=batches,
             lengths=lengths,
             inputs=inputs,
+            channels_first=channels_first,
             progress=progress,
         )
 
@@ -104,12 +108,18 @@ def compare(
     batches: Sequence[int] = (),
     lengths: Sequence[int] = (),
     inputs: Sequence[str] = (),
+    channels_first: Sequence[str] = (),
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """`verify` for two models that are loaded."""
     if atol < 0 or rtol < 0 or any(n < 1 for n in (*batches, *lengths)):
         raise UsageError("tolerances must not be negative, sizes must be positive")
-    pairs = paired(*_specified(left, right, [given(text) for text in inputs]))
+    a, b = _specified(left, right, [given(text) for text in inputs])
+    if "b" in channels_first:
+        b = turned(b, a)
+    if "a" in channels_first:
+        a = turned(a, b)
+    pairs = paired(a, b)
     rows: list[Row] = []
     worst: Case | None = None
     flat: list[bool] = []
