@@ -7,6 +7,7 @@ Section numbers in this package are those of the HDF5 File Format Specification,
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from ...errors import CorruptError, FormatError, UnsafeError
@@ -14,7 +15,8 @@ from ...files import Source
 from .checksum import lookup3
 
 UNDEFINED = (1 << 64) - 1
-AHEAD = 4096  # bytes read at once: structures that belong together lie together
+PAGE = 4096  # bytes read at once: structures that belong together lie together
+PAGES = 64  # kept, the last ones used: small structures of several objects share a page
 METADATA_FLOOR = 32 << 20  # bytes of metadata that any file may make us read
 
 
@@ -30,20 +32,29 @@ class Image:
         self.size = size
         self.label = label
         self.budget = max(METADATA_FLOOR, 2 * size)
-        self._ahead, self._ahead_at = b"", 0
+        self._pages: OrderedDict[int, bytes] = OrderedDict()
 
     def read(self, address: int, nbytes: int) -> bytes:
         """Metadata bytes at `address`. Raises CorruptError, or UnsafeError past the budget."""
         self.check(address, nbytes)
         self.spend(nbytes)
-        if nbytes > AHEAD:
+        if nbytes > PAGE:
             return self.source.pread(self.start + address, nbytes)
-        at = address - self._ahead_at
-        if at < 0 or at + nbytes > len(self._ahead):
-            self._ahead_at, at = address, 0
-            ahead = min(AHEAD, self.size - address)
-            self._ahead = self.source.pread(self.start + address, ahead)
-        return self._ahead[at : at + nbytes]
+        number, at = divmod(address, PAGE)
+        found = self._page(number)[at : at + nbytes]
+        if len(found) < nbytes:
+            found += self._page(number + 1)[: nbytes - len(found)]
+        return found
+
+    def _page(self, number: int) -> bytes:
+        page = self._pages.pop(number, None)
+        if page is None:
+            start = number * PAGE
+            page = self.source.pread(self.start + start, min(PAGE, self.size - start))
+            if len(self._pages) == PAGES:
+                self._pages.popitem(last=False)
+        self._pages[number] = page
+        return page
 
     def verify(self, address: int, nbytes: int) -> None:
         """Raise CorruptError unless the last 4 of the bytes are the checksum of the others."""

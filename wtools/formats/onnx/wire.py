@@ -25,6 +25,7 @@ DEPTH = 100  # messages inside messages, protobuf's own limit too
 TEXT = 1 << 16  # bytes of a name or a note
 FLOOR = 100 << 20  # what any file may spend on objects, see `Wire.spend`
 _WINDOW = 1 << 16
+_AFTER_JUMP = 1 << 10  # bytes read first where a payload was passed over
 _SCAN = 1 << 20
 _TAG = 5  # bytes of a tag or a length
 _PAD = 24  # more than a tag and a varint: the walk may look so far past the end
@@ -40,6 +41,7 @@ class Wire:
         self.source = source
         self._base = 0
         self._buffer = b""
+        self._window = _AFTER_JUMP
         self._texts: dict[bytes, str] = {}
         self._left = max(FLOOR, source.size * 7 // 2)
 
@@ -148,7 +150,9 @@ class Wire:
     def _fill(self, at: int) -> None:
         """Move the window to `at`; past the end of the file it holds zeros."""
         size = self.source.size
-        count = max(0, min(_WINDOW, size - at))
+        follows = self._base < at <= self._base + len(self._buffer)
+        self._window = min(_WINDOW, 4 * self._window) if follows else _AFTER_JUMP
+        count = max(0, min(self._window, size - at))
         self._buffer = self.source.pread(at, count) if count else b""
         if at + count >= size:
             self._buffer += bytes(_PAD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import CorruptError
 from ...files import Source
 
-CHUNK = 1 << 20
+FIRST, CHUNK = 1 << 12, 1 << 20  # bytes read at once: at first and after a jump, and at most
 FAR = 4096  # a bytes object of at least this stays in the file
 
 
@@ -19,6 +19,7 @@ class Reader:
         self.in_file = data is None
         self._held = data if data is not None else b""
         self._at = 0
+        self._ahead = FIRST
         self._next = start if data is None else start + len(data)  # file offset after `_held`
         self.end = self._next if data is not None else source.size if end is None else end
 
@@ -50,6 +51,7 @@ class Reader:
             self._at += count
         else:
             self._held, self._at, self._next = b"", 0, target
+            self._ahead = FIRST
 
     def line(self) -> bytes:
         """Up to the next newline, without it."""
@@ -68,7 +70,8 @@ class Reader:
         if count > self.remaining:
             raise self.cut()
         rest = self._held[self._at :]
-        more = min(self.end - self._next, max(CHUNK, count - len(rest)))
+        more = min(self.end - self._next, max(self._ahead, count - len(rest)))
+        self._ahead = min(CHUNK, 4 * self._ahead)
         self._held = rest + self.source.pread(self._next, more)
         self._next += more
         self._at = 0
