@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import CorruptError, UnsafeError, UnsupportedError, WtoolsError
 from ..tree import Tensor, WeightTree
+from . import keras1
 from . import keras_calls as written
 from .ir import Graph, Layer, Node, Ref, refs
 from .keras_calls import Arguments
@@ -218,7 +219,10 @@ def _entry(entry: Any, what: str) -> tuple[str, Any, str]:
     own = config.get("name") if isinstance(config, Mapping) else None
     name = entry.get("name")
     name = name if isinstance(name, str) else own if isinstance(own, str) else ""
-    return entry["class_name"].rpartition(">")[2], config, name
+    kind = entry["class_name"].rpartition(">")[2]
+    if isinstance(config, Mapping):
+        kind, config = keras1.renamed(kind, config)
+    return kind, config, name
 
 
 def _listed(config: Any) -> list[tuple[str, Any, str]]:

@@ -66,7 +66,7 @@ def _unit(values: Sequence[int]) -> list[int] | None:
     return None if all(v == 1 for v in values) else list(values)
 
 
-@layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
+@layer("Conv1D", "Conv2D", "Conv3D")
 def conv(call: Call) -> Value:
     b, kernel = call.b, call.weight("kernel", "W")
     x, shaped = call.image()
@@ -136,7 +136,7 @@ def depthwise(call: Call) -> Value:
     return activate(call, call.from_first(made.name, made.shape))
 
 
-@layer("SeparableConv1D", "SeparableConv2D", "SeparableConvolution2D")
+@layer("SeparableConv1D", "SeparableConv2D")
 def separable(call: Call) -> Value:
     b = call.b
     pointwise = call.weight("pointwise_kernel")
@@ -148,7 +148,7 @@ def separable(call: Call) -> Value:
     return activate(call, call.from_first(name, shape))
 
 
-@layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Deconvolution2D")
+@layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 def transposed(call: Call) -> Value:
     """Kernel (*spatial, out, in) -> (in, out, *spatial).
 
