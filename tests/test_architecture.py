@@ -25,6 +25,7 @@ FORBIDDEN = {
     "analyzers": {"formats", "render", "commands", "cli", "conversion"},
     "report": {"formats", "analyzers", "commands", "cli", "sketch", "tree", "conversion"},
     "render": {"formats", "analyzers", "commands", "cli", "sketch", "tree", "conversion"},
+    "graphs": {"analyzers", "render", "commands", "cli", "sketch", "report", "conversion"},
     "conversion": {"commands", "cli", "render"},
     "commands": {"cli"},
 }
