@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from wtools.errors import UnsupportedError
 from wtools.graphs.ir import Graph, Layer, Node, Ref
 from wtools.graphs.torch_export import export
 from wtools.graphs.torch_export.names import MODULE_NAMES, Attributes, identifier
+from wtools.graphs.torch_model import to_torch
 from wtools.tree import Tensor
 
 torch = pytest.importorskip("torch")
@@ -165,3 +169,50 @@ def test_weights_without_a_config_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", a=np.zeros(3, np.float32))
     with wtools.open(tmp_path / "w.npz") as tree, pytest.raises(UnsupportedError, match="config"):
         wtools.torch_module(tree)
+
+
+ODD = (
+    *(None, 0, -1, 1, 2, 10**9, 10**30, 1.5, float("nan"), float("inf"), True, False),
+    *(
+        "same",
+        "relu",
+        "x'); import os",
+        "\x001\x00",
+        "channels_first",
+        [],
+        [1, 2],
+        [[1, 2], [3, 4]],
+    ),
+    *({}, {"class_name": "x"}),
+)
+
+
+def _places(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    yield path
+    inside = value.items() if isinstance(value, dict) else ()
+    inside = enumerate(value) if isinstance(value, list) else inside
+    for key, inner in inside:
+        yield from _places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["keras2_zoo.h5", "mnist_cnn.h5", "nested.keras", "shared.h5"])
+def test_any_config_ends_in_a_module_or_in_an_error(name: str, fixtures: Path) -> None:
+    """One value of the config exchanged at random: source that compiles and weights that can be
+    read, or a WtoolsError."""
+    rng = random.Random(name)
+    with wtools.open(fixtures / "keras" / name) as tree:
+        places = [place for place in _places(tree.architecture["keras"]) if place]
+        for _ in range(150):
+            known = copy.deepcopy(dict(tree.architecture))
+            *way, last = rng.choice(places)
+            inner = known["keras"]
+            for key in way:
+                inner = inner[key]
+            inner[last] = copy.deepcopy(rng.choice(ODD))
+            try:
+                made = to_torch(tree.replace(tree.values(), architecture=known))
+                compile(made.source, "model.py", "exec")
+                for tensor in made.tree.values():
+                    tensor.read()
+            except wtools.WtoolsError:
+                continue

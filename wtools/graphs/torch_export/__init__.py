@@ -74,7 +74,7 @@ def export(graph: Graph) -> Exported:
         for output, one in enumerate(made):
             values[Ref(number, output)] = one
     code.scope = "output"
-    results = [code.last(values[ref]) for _, ref in graph.outputs]
+    results = [code.last(_given(ref, values)) for _, ref in graph.outputs]
     source = _source(graph, code, inputs, results)
     return Exported(source, code.weights, code.origins, code.changes)
 
@@ -105,7 +105,7 @@ def _called(
         )
     try:
         made = function(call)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CorruptError(
             f"{layer.kind} cannot be what its config and weights say ({error}): "
             f"{_shown(layer.config)}",

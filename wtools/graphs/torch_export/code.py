@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CorruptError
+from ...errors import CorruptError, UsageError
 from ...layouts import keras, rearrange, torch
 from ...tree import Array, LazyData, Tensor
 from ..onnx_export.builder import as_float32
@@ -146,10 +146,10 @@ class Code:
             whole, shape = make, weight.shape
 
             def compute() -> Array:
-                made = whole(*(source.read() for source in sources))
+                arrays = [source.read() for source in sources]
                 try:
-                    return np.ascontiguousarray(made).reshape(shape)
-                except ValueError as error:
+                    return np.ascontiguousarray(whole(*arrays)).reshape(shape)
+                except (ValueError, UsageError) as error:
                     raise CorruptError(f"cannot be {shape}: {error}", place=repr(name)) from None
 
             dtype = "float32" if sources else str(np.asarray(whole()).dtype)

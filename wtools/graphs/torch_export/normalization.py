@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from ...tree import Tensor
 from .call import Call, layer
 from .code import Code, Value, Weight, filled, listed, spelled, tupled
+
+LARGEST = 1 << 24  # elements of a mean that is repeated along an axis
 
 
 def axes_of(call: Call, x: Value, default: Any = -1) -> list[int]:
@@ -172,6 +175,8 @@ def normalization(call: Call) -> Value:
         stored = [call.weight("mean"), call.weight("variance")]
     else:
         stored = [Tensor.of(name, _values(call, name)) for name in ("mean", "variance")]
+    if math.prod(shape) > LARGEST:
+        raise call.unsupported(f"axis={axes!r} of {math.prod(shape)} elements")
     laid = b.along(x, np.broadcast_to(np.float32(0), shape)).shape
 
     def spread(array: Any) -> Any:
