@@ -79,14 +79,12 @@ class Report:
         return tuple(c for c in self.columns if c.shown or self.chosen)
 
     def choose(self, names: Sequence[str]) -> Report:
-        """Only these columns, in this order. Raises NameNotFoundError."""
-        for name in names:
-            self._column(name)
-        return dataclasses.replace(self, chosen=tuple(names))
+        """Only these columns, by name or heading, in this order. Raises NameNotFoundError."""
+        return dataclasses.replace(self, chosen=tuple(self._column(name) for name in names))
 
     def sort(self, name: str, *, descending: bool = False) -> Report:
         """Rows by one column; rows without a value (None, NaN) last. Raises NameNotFoundError."""
-        self._column(name)
+        name = self._column(name)
         valued = [row for row in self.rows if _has_value(getattr(row, name))]
         others = [row for row in self.rows if not _has_value(getattr(row, name))]
         valued.sort(key=lambda row: getattr(row, name), reverse=descending)
@@ -99,10 +97,14 @@ class Report:
         note = f"showing {count:,} of {len(self.rows):,} rows"
         return dataclasses.replace(self, rows=self.rows[:count], notes=[*self.notes, note])
 
-    def _column(self, name: str) -> None:
-        names = [column.name for column in columns_of(self.row_type)]
-        if name not in names:
-            raise NameNotFoundError(name, names, what="column")
+    def _column(self, called: str) -> str:
+        """The name of the column that has this name or, in tables, this heading."""
+        columns = columns_of(self.row_type)
+        names = {column.heading: column.name for column in columns}
+        names |= {column.name: column.name for column in columns}
+        if called not in names:
+            raise NameNotFoundError(called, names, what="column")
+        return names[called]
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON object as Python values; non-finite floats are still floats."""

@@ -262,6 +262,13 @@ def test_an_unknown_column_is_a_usage_error_with_a_near_name() -> None:
     assert error.value.exit_code == 2
 
 
+def test_a_column_goes_by_its_heading_too() -> None:
+    by_heading = report(*ROWS).choose(["name", "share%"])
+    assert by_heading.chosen == ("name", "share")
+    up = [row.share for row in report(*ROWS).sort("share%").rows]
+    assert up == sorted(row.share for row in ROWS)
+
+
 def test_to_pandas() -> None:
     pandas = pytest.importorskip("pandas")
     frame = report(*ROWS).to_pandas()
