@@ -75,6 +75,25 @@ def test_root_takes_the_optimizer_by_both_names() -> None:
     assert set(by_name) == set(by_path) and "state.0.exp_avg" in by_name
 
 
+@pytest.mark.parametrize("name", sorted(FACTS))
+def test_every_set_that_stays_apart_is_opened_by_its_name(name: str) -> None:
+    for root, apart in open_(name, root=FACTS[name].get("root")).apart.items():
+        tree = open_(name, root=root)
+        assert [(t.name, t.stored) for t in tree.values()] == [
+            (t.name, t.stored) for t in apart.values()
+        ]
+        assert not tree.apart
+
+
+def test_loose_tensors_beside_the_weights_are_a_set_of_their_own(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"model": {"w": torch.zeros(2)}, "loss": torch.tensor(0.5)}, tmp_path / "m.pt")
+    with formats.open(tmp_path / "m.pt") as tree:
+        assert list(tree) == ["w"] and list(tree.apart) == ["other"]
+    with formats.open(tmp_path / "m.pt", root="other") as tree:
+        assert list(tree) == ["loss"]
+
+
 def test_a_root_that_is_not_there_offers_near_ones() -> None:
     with pytest.raises(NameNotFoundError, match=r"ema\.state_dict"):
         open_("training.ckpt", root="ema.stat_dict")

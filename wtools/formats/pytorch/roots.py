@@ -73,7 +73,9 @@ def find(structure: Structure, root: str | None, path: str) -> Parts:
     if root is None:
         return _parts(structure, whole)
     apart = _parts(structure, whole).apart
-    part = apart.get(root) or _at(structure, root)
+    if root in apart:
+        return Parts(apart[root], {})
+    part = _at(structure, root)
     if part is None:
         names = [*apart, *_key_paths(structure)]
         raise NameNotFoundError(root, names, path=path, what="set of tensors")
