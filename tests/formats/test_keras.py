@@ -471,6 +471,28 @@ def test_small_models_in_every_kind_of_file(
         assert len(tree) == len(model.weights)
 
 
+def test_layers_at_attributes_of_a_subclassed_model(keras: Any, tmp_path: Path) -> None:
+    class Net(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = keras.layers.Dense(3)
+            self.memory = keras.layers.LSTM(2)
+            self.named = keras.layers.Dense(1, name="my_own")
+
+        def call(self, x: Any) -> Any:
+            return self.named(self.memory(self.head(x)))
+
+    model = Net()
+    model(np.ones((1, 2, 4), np.float32))
+    model.save_weights(tmp_path / "m.weights.h5")
+    head, memory = model.head.name, model.memory.name
+    with formats.open(tmp_path / "m.weights.h5") as tree:
+        for name, weight in zip(("kernel", "bias"), model.head.weights, strict=True):
+            np.testing.assert_array_equal(tree[f"{head}/{name}"].read(), np.asarray(weight))
+        assert f"{memory}/lstm_cell/recurrent_kernel" in tree
+        assert "my_own/kernel" in tree, "the list of layers has its class"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(optimizers.SLOTS))
 def test_optimizer_variables_have_keras_names(name: str, keras: Any, tmp_path: Path) -> None:

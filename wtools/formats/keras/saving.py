@@ -219,7 +219,7 @@ def _part(node: Node, name: str, label: str | None, saved: bool, listed: bool) -
         path=path,
         layer=layer,
         kind=node.kind if inside else kind,
-        own=kind,
+        own=kind or _class(label or ""),  # `self.head = Dense(3)` calls itself "dense_7"
         known=known,
         policy=known.policy if known else node.policy,
         trainable=known.trainable if known else node.trainable,
