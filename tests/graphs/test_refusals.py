@@ -23,6 +23,11 @@ def _one(layer: Callable[[Any], Any], *shape: int) -> Callable[[Any], Any]:
     return lambda keras: keras.Sequential([keras.Input(shape), layer(keras.layers)])
 
 
+def _called(keras: Any, layer: Any) -> Any:
+    given = keras.Input((3,))
+    return keras.Model(given, layer(given, training=True))
+
+
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "ConvLSTM": (_one(lambda L: L.ConvLSTM2D(2, 3, name="weather"), 4, 6, 6, 1), "ConvLSTM2D"),
     "an activation": (
@@ -40,6 +45,10 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
             [keras.Input(batch_shape=(2, 5, 3)), keras.layers.GRU(2, stateful=True)]
         ),
         "stateful=True",
+    ),
+    "dropout that never ends": (
+        lambda keras: _called(keras, keras.layers.Dropout(0.5)),
+        "Dropout with training=True",
     ),
     "Lambda": (_one(lambda L: L.Lambda(lambda x: x, name="code"), 3), "Lambda"),
 }
@@ -69,6 +78,14 @@ def test_weights_without_a_config(name: str, fixtures: Path, tmp_path: Path) -> 
         wtools.convert(fixtures / "keras" / name, tmp_path / "m.onnx")
     report = wtools.convert(fixtures / "keras" / name, tmp_path / "m.onnx", weights_only=True)
     assert report.summary["verified"]
+
+
+def test_weights_that_are_packed(fixtures: Path) -> None:
+    packed = pytest.raises(UnsupportedError, match="int8 in a way that wtools cannot dequantize")
+    with wtools.open(fixtures / "keras/int4.keras") as tree, packed:
+        to_onnx(tree)
+    with wtools.open(fixtures / "keras/int8.keras") as tree:
+        assert any("the graph computes in float32" in note for note in to_onnx(tree).notes)
 
 
 def test_options_for_tensors(fixtures: Path, tmp_path: Path) -> None:

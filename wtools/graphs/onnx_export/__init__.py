@@ -111,6 +111,8 @@ def _called(
     args, kwargs = _given(node.args, values), _given(dict(node.kwargs), values)
     args, kwargs = _masked(args, kwargs)
     call = Call(builder, layer, args, kwargs, version)
+    if kwargs.get("training") is True and acts_in_training(layer):
+        raise call.unsupported("training=True")
     table = OPERATIONS if is_operation(layer) else LAYERS
     function = table.get(layer.kind)
     if function is None:
@@ -155,6 +157,12 @@ def is_operation(layer: Layer) -> bool:
         return ".ops" in layer.module or ".activations" in layer.module
     hidden = layer.kind.startswith("SpatialDropout") or "batch_input_shape" in layer.config
     return "trainable" not in layer.config and not hidden
+
+
+def acts_in_training(layer: Layer) -> bool:
+    """Is it a layer that does something else when it is called with training=True?"""
+    kinds = ("Dropout", "Spatial", "Gaussian", "Alpha", "Random", "BatchNorm", "SyncBatch")
+    return layer.kind.startswith(kinds) or bool(layer.config.get("dropout"))
 
 
 def _tensors(value: Any) -> Iterator[Value]:

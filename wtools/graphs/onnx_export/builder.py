@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ... import dtypes
+from ...errors import UnsupportedError
 from ...tree import Array, LazyData, MappedData, Tensor
 
 LITERAL = 64  # up to which the reader of ONNX takes integers for a shape, not for weights
@@ -262,8 +264,16 @@ def _spelled(array: Array) -> str:
 
 
 def as_float32(tensor: Tensor) -> Tensor:
-    """The tensor's values as float32, quantized ones dequantized."""
+    """The tensor's values as float32, quantized ones dequantized.
+
+    Raises UnsupportedError for integers without a scale: packed, or quantized in another way.
+    """
     tensor = tensor.dequantized()
+    if dtypes.get(tensor.dtype).kind not in ("float", "bool"):
+        raise UnsupportedError(
+            f"{tensor.name!r} is stored as {tensor.dtype} in a way that wtools cannot dequantize",
+            advice="--weights-only writes the tensors without a graph.",
+        )
     if tensor.dtype == "float32":
         return tensor
     data = MappedData(tensor.data, lambda block: block.astype(np.float32))
