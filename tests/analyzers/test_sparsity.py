@@ -86,6 +86,16 @@ def gini(x: Array) -> float:
     return float(np.abs(x[:, None] - x[None, :]).mean() / 2 / x.mean())
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1.0, 1.7e308, 1e-300])
+def test_who_holds_the_energy_does_not_depend_on_the_scale(scale: float) -> None:
+    whole = curve([sketch(np.array([1.0, 0.5, 0.25, 0.0]) * scale)])
+    one = curve([sketch(np.array([1.0, 0.5, 0.25, 0.0]))])
+    assert whole.gini() == pytest.approx(one.gini(), abs=1 / 128)
+    assert whole.holding(0.9) == pytest.approx(one.holding(0.9), abs=1 / 64)
+    assert whole.energy_below(0.5) == pytest.approx(one.energy_below(0.5), abs=1 / 64)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(0, 1e3, width=32), min_size=2, max_size=60).filter(any),

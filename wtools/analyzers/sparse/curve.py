@@ -52,16 +52,23 @@ class Curve:
 
     @cached_property
     def _energy(self) -> Array:
-        """Squares up to and with each bin, scaled to the exact total."""
-        square = (self.near**2 + self.near * self.far + self.far**2) / 3  # if spread evenly
+        """The share of the squares up to and with each bin."""
+        near, far = self._scaled
+        square = (near**2 + near * far + far**2) / 3  # if spread evenly
         total = np.cumsum(square * self.counts)
-        return total * (self.l2**2 / total[-1]) if total.size and total[-1] else total
+        return total / total[-1] if total.size and total[-1] else total
+
+    @cached_property
+    def _scaled(self) -> tuple[Array, Array]:
+        """near, far in parts of the largest: their squares and sums stay within float64."""
+        largest = float(self.far.max(initial=0)) or 1.0
+        return self.near / largest, self.far / largest
 
     def hoyer(self) -> float:
         """0 where all magnitudes are equal, 1 where one element holds everything: (sqrt(n) -
         l1/l2) / (sqrt(n) - 1). Hoyer, JMLR 5 (2004). NaN without an element that is not zero."""
         root = math.sqrt(self.count)
-        if not self.l2 or root <= 1:
+        if not 0 < self.l2 < math.inf or root <= 1:
             return math.nan
         return (root - self.l1 / self.l2) / (root - 1)
 
@@ -71,7 +78,8 @@ class Curve:
         For wide types within 1/128: magnitudes of a bin are taken as equal. Hurley and Rickard,
         IEEE Trans. Inf. Theory 55 (2009). NaN without an element that is not zero.
         """
-        middle = (self.near + self.far) / 2
+        near, far = self._scaled
+        middle = (near + far) / 2
         total = float(middle @ self.counts)
         if not total:
             return math.nan
@@ -84,7 +92,7 @@ class Curve:
         """The smallest fraction of the elements that holds that share of the L2 energy."""
         if not self.l2:
             return math.nan
-        left = (1 - share) * self.l2**2  # what the smallest elements may hold
+        left = 1 - share  # what the smallest elements may hold
         at = int(np.searchsorted(self._energy, left, side="right"))
         if at >= self.counts.size:
             return 0.0
@@ -110,7 +118,7 @@ class Curve:
         at = min(int(np.searchsorted(self._reached, rank)), self.counts.size - 1)
         below = self._energy[at - 1] if at else 0.0
         part = (rank - (self._reached[at] - self.counts[at])) / self.counts[at]
-        return float(below + part * (self._energy[at] - below)) / self.l2**2
+        return float(below + part * (self._energy[at] - below))
 
     def below(self, magnitude: float) -> float:
         """The fraction of the elements with a magnitude below that; where the threshold cuts a
@@ -135,7 +143,7 @@ def curve(sketches: Iterable[Sketch]) -> Curve:
     near, far, counts = (np.concatenate([np.empty(0), *(b[k] for b in bounds)]) for k in range(3))
     order = np.lexsort((far, near))
     l1 = float(sum(float(sketch.l1) for sketch in parts))
-    l2 = math.sqrt(math.fsum(sketch.sum2 for sketch in parts))
+    l2 = math.hypot(*(sketch.l2 for sketch in parts))
     return Curve(near[order], far[order], counts[order].astype(np.int64), l1, l2)
 
 
