@@ -31,6 +31,7 @@ from ..files import RawData, Source, elements
 from ..tree import BLOCK, Array, Storage
 from .zip_entries import END, LOCAL, Member, damaged, data_offset, members
 
+FIRST = 1 << 12  # packed bytes read at first: a header needs no more
 CHUNK = 1 << 16  # packed bytes inflated at a time
 
 
@@ -235,8 +236,10 @@ def _inflated(source: Source, member: Member, start: int, nbytes: int) -> Iterat
             yield source.pread(start + at, min(nbytes, member.nbytes - at))
         return
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    for at in range(0, member.packed, CHUNK):
-        held = source.pread(start + at, min(CHUNK, member.packed - at))
+    at, step = 0, FIRST
+    while at < member.packed:
+        held = source.pread(start + at, min(step, member.packed - at))
+        at, step = at + len(held), min(CHUNK, 4 * step)
         while held:
             try:
                 block = inflate.decompress(held, nbytes)
@@ -245,7 +248,7 @@ def _inflated(source: Source, member: Member, start: int, nbytes: int) -> Iterat
             if block:
                 yield block
             held = inflate.unconsumed_tail
-            if inflate.eof and (inflate.unused_data or at + CHUNK < member.packed):
+            if inflate.eof and (inflate.unused_data or at < member.packed):
                 raise damaged(source, "ends before its packed bytes do", place=member.name)
     while not inflate.eof and (block := inflate.decompress(b"", nbytes)):
         yield block  # what the window still holds after the last packed byte

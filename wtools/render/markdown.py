@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import printable
 from ..reports import Column, Report
 from .numbers import is_numeric, summary_lines, text
 
@@ -9,7 +10,7 @@ from .numbers import is_numeric, summary_lines, text
 def render(report: Report) -> str:
     """Title, table of the shown columns, summary and notes."""
     columns = report.shown_columns
-    lines = [f"### {cell(report.title)}", ""]
+    lines = [f"### {cell(printable(report.title))}", ""]
     if columns and report.rows:
         lines += [_line([column.heading for column in columns]), _line(_rules(report, columns))]
         lines += [_line([text(getattr(row, c.name), c) for c in columns]) for row in report.rows]
@@ -17,7 +18,7 @@ def render(report: Report) -> str:
     if report.summary:
         lines += [f"- **{cell(label)}**: {cell(value)}" for label, value in summary_lines(report)]
         lines.append("")
-    lines += [f"> {cell(note)}" for note in report.notes]
+    lines += [f"> {cell(printable(note))}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
