@@ -275,6 +275,15 @@ def test_outputs_that_never_change_prove_little(tmp_path: Path) -> None:
     assert "this proves little" in report.notes[0]
 
 
+def test_small_outputs_prove_little_at_a_large_tolerance(tmp_path: Path) -> None:
+    module = _module(tmp_path, "return x * self.w * 1e-3")
+    weights = tmp_path / "w.pt"
+    report = wtools.verify(weights, weights, module=module, batches=[2])
+    assert report.summary["equal"]
+    assert "an --atol of 1e-05 proves little there" in report.notes[0]
+    assert not wtools.verify(weights, weights, module=module, batches=[2], atol=1e-9).notes
+
+
 def test_a_missing_framework_is_named(
     model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from .layers import Parting, family, first_parting
 from .reference import ACTIVATIONS
 
 ATOL, RTOL = 1e-5, 1e-5
+LOOSE = 1e-3  # of an output's scale: a larger absolute tolerance hides what it should show
 
 # What usually goes wrong where a hypothesis could not be computed.
 USUAL = {
@@ -137,6 +138,11 @@ def compare(
         summary, notes = _explained(left, right, worst, atol, rtol)
     if flat and all(flat):
         notes.append("the outputs hardly depend on the inputs: this proves little")
+    small = min((row.scale for row in rows), default=0.0)
+    if atol > LOOSE * small:
+        notes.append(
+            f"an output reaches only {small:.3g}: an --atol of {atol:g} proves little there"
+        )
     return _report(left, right, rows, summary, notes, atol=atol, rtol=rtol, seed=seed)
 
 
