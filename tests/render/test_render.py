@@ -124,6 +124,13 @@ def test_a_hostile_name_cannot_drive_the_terminal() -> None:
     assert "evil\\x1b[31m\\n" in terminal.render(report(*ROWS))
 
 
+def test_controls_beyond_ascii_are_escaped_in_json_and_letters_are_not() -> None:
+    name = "é重み\x7f\x9b31m\u202e\U000e0041"
+    text = render(report(Row(name, (), 0.0, 0, 0.0)), "json")
+    assert "é重み\\u007f\\u009b31m\\u202e\\udb40\\udc41" in text
+    assert json.loads(text)["rows"][0]["name"] == name
+
+
 def test_columns_without_a_value_are_left_out() -> None:
     text = terminal.render(report(Row("a", (1,), None, 1, 0.5)))
     assert "value" not in text

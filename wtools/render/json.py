@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,13 @@ def render(report: Report) -> str:
 
 
 def dumps(value: Any) -> str:
-    """`value` as indented JSON text."""
-    return json.dumps(jsonable(value), indent=1, ensure_ascii=False, allow_nan=False)
+    """`value` as indented JSON text; what could drive a terminal is escaped, letters are not."""
+    text = json.dumps(jsonable(value), indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"[^\n -~]", _escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1]
 
 
 def jsonable(value: Any) -> Any:
