@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -83,8 +84,9 @@ def _figures(spent: Cost, source: Path, target: Path) -> list[str]:
 
 
 def _reason(error: str) -> str:
-    lines = [line for line in error.splitlines() if line.strip()]
-    return f"fails: {lines[-1][:80]}" if lines else "fails"
+    """The last line that names an error; a process that is killed for its memory leaves none."""
+    named = [line for line in error.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return f"fails: {named[-1][:80]}" if named else "fails: killed (memory)"
 
 
 def _layers(folder: Path) -> str:

@@ -76,6 +76,7 @@ def convert(tool: str, source: str, target: str) -> None:
 
     model = keras.models.load_model(source, compile=False)
     if tool == "keras export":
+        model(np.zeros((1, *model.input_shape[1:]), np.float32))  # it wants a model once called
         model.export(target, format="onnx", verbose=False)
         return
     import tensorflow as tf
@@ -116,19 +117,19 @@ def check(source: Path, target: Path) -> None:
     data = np.load(source.with_suffix(".npz") if source.suffix == ".keras" else source)
     engine, inputs, difference = answered(data, target)
     times = []
-    for _ in range(12):
+    for _ in range(20):
         began = time.perf_counter()
         engine.run(None, inputs)
         times.append(time.perf_counter() - began)
     graph = onnx.load(target).graph
     known = [tensor.name for tensor in graph.initializer]
-    kept = sum(any(f"/{name}" in f"/{other}" for other in known) for name in data["names"])
+    kept = sum(any(f"/{name}".endswith(f"/{other}") for other in known) for name in data["names"])
     told = {
         "difference": difference,
         "nodes": sum(node.op_type != "Constant" for node in graph.node),
         "weights": len(data["names"]),
         "kept": kept,
-        "milliseconds": sorted(times)[len(times) // 2] * 1000,
+        "milliseconds": min(times) * 1000,
     }
     print(json.dumps(told))
 
