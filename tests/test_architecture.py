@@ -29,6 +29,13 @@ FORBIDDEN = {
     "conversion": {"commands", "cli", "render"},
     "commands": {"cli"},
 }
+# late, or for types alone: how a tree, a report and all reports together look in a notebook
+LOOKS = {
+    ("tree", "analyzers"),
+    ("reports", "render"),
+    ("analyzers", "render"),
+    ("render", "analyzers"),
+}
 # imported by nothing but functions, and never by what reads a file or computes statistics
 LATE = {
     *("torch", "tensorflow", "keras", "onnx", "onnxruntime", "pandas", "matplotlib", "scipy"),
@@ -86,8 +93,8 @@ def test_dependencies_point_one_way(module: Path) -> None:
         if not name.startswith("wtools.") or here in ("__init__", "testing"):
             continue
         target = name.split(".")[1]
-        late = not top and (here, target) in {("tree", "analyzers"), ("report", "render")}
-        if target in allowed or late:  # a tree's and a report's looks in a notebook
+        late = not top and (here, target) in LOOKS
+        if target in allowed or late:
             continue
         assert "*" not in forbidden and target not in forbidden, f"{here} imports {name}"
 
