@@ -120,7 +120,6 @@ def _notes(report: Report, hidden: list[str], width: int | None) -> list[str]:
 
 def styles(color: bool) -> Callable[..., str]:
     """click's `style`, or what leaves a text as it is."""
-    """click's `style`, or what leaves a text as it is."""
     if not color:
         return lambda value, **_: value
     from click import style
