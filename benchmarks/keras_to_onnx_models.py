@@ -10,6 +10,7 @@ python keras_to_onnx_models.py compare TOOL FOLDER
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+MOST = 18 << 30  # bytes that a converter may ask for, so that it fails alone
 MODELS = ("ResNet50", "VGG16", "MobileNetV2", "LSTM(50, relu)")
 LAYERS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "Conv2D groups=2": (lambda L: L.Conv2D(4, 3, groups=2), (8, 9, 4)),
@@ -72,6 +74,7 @@ def make(folder: Path) -> None:
 
 
 def convert(tool: str, source: str, target: str) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
     import keras
 
     model = keras.models.load_model(source, compile=False)
