@@ -542,3 +542,12 @@ def test_every_class_in_the_table_is_named_as_keras_names_it(keras: Any, tmp_pat
         for file in ("m.keras", "m.weights.h5"):
             with formats.open(tmp_path / file) as tree:
                 assert assert_as_keras_says(tree, model) == len(tree), kind
+
+
+def test_a_signature_in_the_data_of_another_format_is_no_hdf5_file(tmp_path: Path) -> None:
+    """At byte 512, where an HDF5 file may begin after a user block."""
+    path = tmp_path / "m.safetensors"
+    header = b'{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'.ljust(504)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x89HDF\r\n\x1a\n")
+    with formats.open(path) as tree:
+        assert tree.format == "safetensors"

@@ -45,7 +45,15 @@ def _is_hdf5(source: Source) -> bool:
     """The signature at 0, or after a user block of 512, 1024, ... bytes."""
     at = 0
     while at + 8 <= source.size and at <= 1 << 20:
-        if source.pread(at, 8) == HDF5:
+        head = source.pread(at, min(16, source.size - at))
+        if head[:8] == HDF5 and (at == 0 or _is_superblock(head)):
             return True
         at = at * 2 or 512
     return False
+
+
+def _is_superblock(head: bytes) -> bool:
+    """Does a version and a size of offsets follow? Another format's data may hold a signature."""
+    if len(head) < 16:
+        return False
+    return head[8] <= 3 and head[13 if head[8] < 2 else 9] in (4, 8)
