@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measured import PEAK
 
 from wtools import dtypes
 from wtools.errors import CorruptError
@@ -78,12 +79,13 @@ def test_strided_and_reversed_arrays_are_written_in_c_order(tmp_path: Path) -> N
     np.testing.assert_array_equal(written, array)
 
 
-_PEAK = """
-import resource, sys
+_CONVERT = f"""
+import sys
 from wtools.conversion import convert
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{PEAK}
+before = peak()
 convert(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
 
 
@@ -114,7 +116,7 @@ def test_one_block_is_in_memory_at_a_time(
         (size + 999_999, b"\1\2\3"),
         size=size + 4 * count,
     )
-    command = [sys.executable, "-c", _PEAK, str(tmp_path / "source.safetensors")]
+    command = [sys.executable, "-c", _CONVERT, str(tmp_path / "source.safetensors")]
     run = subprocess.run(
         [*command, str(tmp_path / name), repr(options)], capture_output=True, text=True, check=True
     )

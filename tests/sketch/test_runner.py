@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measured import PEAK
 from sketch.reference import NAMES, assert_agree, example
 
 from wtools import dtypes
@@ -217,21 +218,21 @@ def test_ctrl_c_leaves_at_once() -> None:
     child.stdout.close()
 
 
-MEASURED = """
-import resource, sys
+MEASURED = f"""
+import sys
 import numpy as np
 from wtools import dtypes
 from wtools.files import RawData, Source
 from wtools.sketch import sketch
 from wtools.tree import Tensor
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{PEAK}
+before = peak()
 source = Source(sys.argv[1])
 for dtype in ("float32", "bfloat16", "int8", "float64"):
     kind = dtypes.get(dtype)
     shape = (source.size * 8 // kind.bits,)
     sketch(Tensor("t", shape, dtype, RawData(source, 0, shape, kind)))
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) // 1024)
+print((peak() - before) >> 20)
 """
 
 
