@@ -21,6 +21,11 @@ FORBIDDEN = {
     "files": {"formats", "analyzers", "render", "commands", "cli", "sketch", "conversion"},
     "sketch": {"formats", "analyzers", "render", "commands", "cli", "reports", "conversion"},
     "layers": {"formats", "analyzers", "render", "commands", "cli", "sketch", "conversion"},
+    "layouts": {"formats", "analyzers", "layers", "translation", "conversion", "commands", "cli"},
+    "translation": {
+        *("formats", "analyzers", "render", "commands", "cli", "sketch", "conversion"),
+        *("reports", "files", "outputs"),
+    },
     "formats": {"analyzers", "render", "commands", "cli", "sketch", "reports", "conversion"},
     "analyzers": {"formats", "render", "commands", "cli", "conversion"},
     "reports": {"formats", "analyzers", "commands", "cli", "sketch", "tree", "conversion"},

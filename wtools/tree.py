@@ -282,6 +282,8 @@ class WeightTree(Mapping[str, Tensor]):
         ("legacy zip", "TorchScript", "weights-only h5").
     separator: what joins the parts of a name ("/" in Keras and ONNX, "." in torch).
     metadata: the file's own key-value notes, as strings or JSON values.
+    convention: whose names and axes the tensors follow ("keras", "torch", "onnx") where that is
+        not the convention of the format; "" where nothing says so.
     architecture: what the file says of its graph (a Keras config, ...), or None.
     apart: sets of tensors in the same file that are not the model's weights, by name
         ("optimizer", another state dict); each is a WeightTree and can be opened with `root=`.
@@ -300,6 +302,7 @@ class WeightTree(Mapping[str, Tensor]):
         architecture: Any = None,
         apart: Mapping[str, WeightTree] | None = None,
         notes: Sequence[str] = (),
+        convention: str = "",
         close: Callable[[], None] | None = None,
     ) -> None:
         self._tensors: dict[str, Tensor] = {}
@@ -315,6 +318,7 @@ class WeightTree(Mapping[str, Tensor]):
         self.architecture = architecture
         self.apart: Mapping[str, WeightTree] = dict(apart or {})
         self.notes: tuple[str, ...] = tuple(notes)
+        self.convention = convention
         self._close = close
         self._by_stored: dict[str, str] | None = None
 
@@ -441,6 +445,7 @@ class WeightTree(Mapping[str, Tensor]):
             "architecture": self.architecture,
             "apart": self.apart,
             "notes": self.notes,
+            "convention": self.convention,
             "close": self._close,
         }
         return WeightTree(tensors, **(known | fields))

@@ -1,0 +1,291 @@
+"""A canonical layer as the tensors that a framework stores for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import UnsupportedError, UsageError
+from ..tree import Array, Tensor
+from .canonical import CanonicalLayer
+from .pieces import Computed, Piece, flat, shape_of, stacked
+from .slots import Slot, of_template, slots
+
+_SHOWN = {"lstm": {"c": "g"}, "gru": {"h": "n"}}  # what torch's documentation calls gates
+
+
+class Spelled(NamedTuple):
+    """One tensor as a framework stores it.
+
+    steps: what was done, from source to target, in words. losses: what cannot be undone, or is
+    not in the source. sources: the names of the stored tensors that it is made of.
+    """
+
+    name: str
+    tensor: Tensor
+    steps: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    slot: Slot | None = None
+
+
+def spelled(
+    layer: CanonicalLayer, to: str, template: CanonicalLayer | None = None
+) -> list[Spelled]:
+    """The tensors of `layer` in the convention `to` ("keras", "torch", "onnx").
+
+    template: a layer of another file: then with its names, axes and shapes.
+    Raises UnsupportedError, the layer named, for what the convention has no equal of.
+    """
+    refuse(layer, to)
+    wanted = list(of_template(template) if template is not None else slots(layer, to))
+    found = [one for slot in wanted if (one := _filled(slot, layer, to)) is not None]
+    left = set(layer.parts) - {role for slot in wanted for role in (*slot.roles, *slot.added)}
+    missing = [part.role for role, part in layer.parts.items() if role in left]
+    if missing and template is None:
+        found += [_kept(layer, role, to) for role in missing if role not in _DROPPED]
+    return found
+
+
+_DROPPED = frozenset({"num_batches"})  # a count of training steps, which Keras does not keep
+
+
+def refuse(layer: CanonicalLayer, to: str) -> None:
+    """Raise UnsupportedError where `to` has nothing that computes what the layer does."""
+    if to == "torch" and layer.kind == "gru_reset_before":
+        raise UnsupportedError(
+            "a GRU that resets before the product (reset_after=False) has no equal in torch",
+            place=f"layer {layer.path!r}",
+            advice="--layout keep copies its weights; ONNX has such a GRU.",
+        )
+    if (
+        to == "keras"
+        and layer.kind == "multi_head_attention"
+        and layer.facts.get("heads", 1) is None
+    ):
+        raise UnsupportedError(
+            "how many heads the attention has is not in its weights",
+            place=f"layer {layer.path!r}",
+            advice=f"--heads {layer.path}=N says it.",
+        )
+
+
+def _filled(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled | None:
+    parts = [layer.parts.get(role) for role in slot.roles]
+    if not any(part is not None for part in parts):
+        return _made(slot, layer) if slot.made is not None else None
+    if not slot.along and not any(role in layer.parts for role in slot.added):
+        one = parts[0]
+        assert one is not None
+        result = _moved(one.piece, slot, layer)
+    elif slot.along:
+        result = _joined(slot, layer, to)
+    else:
+        result = _added(slot, layer, to)
+    if slot.shape is not None and result.tensor.shape != slot.shape:
+        raise UsageError(
+            f"shape {list(result.tensor.shape)} cannot fill {list(slot.shape)}",
+            place=repr(slot.name),
+        )
+    return result
+
+
+def _moved(piece: Piece, slot: Slot, layer: CanonicalLayer) -> Spelled:
+    """One role into one tensor."""
+    piece, axes = aligned(piece, slot.axes)
+    tensor = piece.moved(axes, slot.gates)
+    steps = steps_of(piece, axes, slot.gates, layer, tensor)
+    source = piece.tensor.name
+    if not steps and source != slot.name:
+        steps = ("renamed",)
+    return Spelled(slot.name, _named(tensor, slot.name), steps, (), (source,), slot)
+
+
+def aligned(piece: Piece, axes: str) -> tuple[Piece, str]:
+    """The piece and the axes wanted, over the same letters: one of size one may come or go.
+
+    A PReLU's alpha of shape (1, 1, c) is torch's (c); a bias of shape (1, o) is (o). A stack of
+    matrices, one for each first index x, keeps it.
+    """
+    here, there = set(piece.letters), set(flat(axes))
+    if "x" in here - there:
+        axes, there = f"x {axes}", there | {"x"}
+    gone = {name for name in here - there if piece.sizes.get(name) == 1}
+    if gone:
+        words = piece.axes
+        for name in gone:
+            words = _without(words, name)
+        piece = replace(piece, axes=words)
+    for name in there - here:
+        axes = _without(axes, name)
+    return piece, axes
+
+
+def _without(axes: str, letter: str) -> str:
+    return (
+        " ".join(
+            "1" if word == letter else word
+            for word in axes.replace("(", "( ").replace(")", " )").split()
+        )
+        .replace("( ", "(")
+        .replace(" )", ")")
+    )
+
+
+def _joined(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
+    """Several roles one after another in one tensor; zeros for those that the source lacks."""
+    inner = [name for name in flat(slot.axes) if name not in slot.along.split()]
+    apart = " ".join(inner)
+    found = [layer.parts.get(role) for role in slot.roles]
+    first = next(part for part in found if part is not None)
+    known = {**layer.sizes, **_along(slot)}
+    kept = [(part.piece if part is not None else None) for part in found]
+    shape = shape_of(apart, known)
+    dtype = dtypes.get(first.piece.tensor.dtype).numpy
+    whole = _whole(slot, kept)
+    if whole is not None:  # it lies as the source has it
+        return _moved(whole, slot, layer)
+
+    def compute() -> Array:
+        arrays = [
+            piece.taken(apart, slot.gates) if piece is not None else np.zeros(shape, dtype)
+            for piece in kept
+        ]
+        return stacked(arrays, " ".join([*slot.along.split(), *inner]), slot.axes, known)
+
+    sources = tuple(dict.fromkeys(piece.tensor.name for piece in kept if piece is not None))
+    steps = [f"{', '.join(slot.roles)} joined"]
+    example = first.piece
+    steps += steps_of(example, slot.axes, slot.gates, layer, None)
+    zeros = [role for role, piece in zip(slot.roles, kept, strict=True) if piece is None]
+    steps += [f"{role}: zeros" for role in zeros]
+    tensor = replace(
+        first.piece.tensor,
+        shape=shape_of(slot.axes, known),
+        data=Computed(compute),
+        storage=None,
+        quantization=None,
+    )
+    return Spelled(slot.name, _named(tensor, slot.name), tuple(steps), (), sources, slot)
+
+
+def _along(slot: Slot) -> dict[str, int]:
+    """The sizes of the letters that the roles stand along: n directions times what is held."""
+    letters = slot.along.split()
+    if len(letters) == 1:
+        return {letters[0]: len(slot.roles)}
+    inner = len([role for role in slot.roles if not role.startswith("backward_")])
+    return {letters[0]: len(slot.roles) // inner, letters[1]: inner}
+
+
+def _whole(slot: Slot, pieces: list[Piece | None]) -> Piece | None:
+    """The stored tensor, where all that is to be joined is it, from first to last."""
+    own = [piece for piece in pieces if piece is not None]
+    if len(own) < len(pieces) or len({id(piece.tensor) for piece in own}) > 1:
+        return None
+    letters = {letter for piece in own for letter, _ in piece.at}
+    size = own[0].sizes
+    count = int(np.prod([size.get(letter, 0) for letter in letters]))
+    in_order = [p.at for p in own] == sorted(p.at for p in own)
+    if letters != set(slot.along.split()) or count != len(own) or not in_order:
+        return None
+    return replace(own[0], at=())
+
+
+def _added(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
+    """Two biases as one: their sum, the first alone where the second is all zeros."""
+    first = layer.parts[slot.roles[0]].piece
+    more = [layer.parts[role].piece for role in slot.added if role in layer.parts]
+
+    def compute() -> Array:
+        total = first.taken(slot.axes, slot.gates)
+        for piece in more:
+            other = piece.taken(slot.axes, slot.gates)
+            total = total + other if np.any(other) else total  # -0 + 0 would be 0
+        return total
+
+    names = [piece.tensor.name for piece in (first, *more)]
+    tensor = replace(
+        first.tensor,
+        shape=shape_of(slot.axes, first.sizes),
+        data=Computed(compute),
+        storage=None,
+    )
+    steps = (*steps_of(first, slot.axes, slot.gates, layer, None), f"sum of {' and '.join(names)}")
+    loss = (
+        f"{slot.name}: {' + '.join(names)}: {to} has one bias, so the outputs are equal and "
+        "the two cannot be told apart again (exact where one of them is zeros)"
+    )
+    return Spelled(slot.name, _named(tensor, slot.name), steps, (loss,), tuple(names), slot)
+
+
+def _made(slot: Slot, layer: CanonicalLayer) -> Spelled | None:
+    """A tensor of one value that the target must have and the source has not."""
+    sample = next(iter(layer.parts.values())).piece.tensor
+    try:
+        shape = shape_of(slot.axes, {**layer.sizes, **_along(slot)} if slot.along else layer.sizes)
+    except KeyError:
+        return None
+    dtype = slot.dtype or sample.dtype
+    value = slot.made or 0.0
+
+    def compute() -> Array:
+        return np.full(shape, value, dtypes.get(dtype).numpy)
+
+    what = "ones" if value else "zeros"
+    tensor = Tensor(slot.name, shape, dtype, Computed(compute), trainable=sample.trainable)
+    counted = slot.roles == ("num_batches",)
+    return Spelled(
+        slot.name,
+        tensor,
+        ("made: 0",) if counted else (f"made: {what}",),
+        (),
+        (),
+        slot,
+    )
+
+
+def _kept(layer: CanonicalLayer, role: str, to: str) -> Spelled:
+    """A role that the convention has no place for, as it is, under a name like the source's."""
+    tensor = layer.parts[role].piece.tensor
+    name = renamed(tensor.name, layer.convention, to)
+    loss = f"{name}: {layer.kind} {role} as it is: {to} has no place of its own for it"
+    return Spelled(name, _named(tensor, name), ("copied",), (loss,), (tensor.name,))
+
+
+def renamed(name: str, convention: str, to: str) -> str:
+    """A name with its parts joined as the convention `to` joins them."""
+    if convention == to or "keras" not in (convention, to):
+        return name
+    return name.replace("/", ".") if convention == "keras" else name.replace(".", "/")
+
+
+def steps_of(
+    piece: Piece, axes: str, gates: str, layer: CanonicalLayer, result: Tensor | None
+) -> tuple[str, ...]:
+    """How a piece's elements move, in words; nothing where they do not."""
+    steps = []
+    if piece.at:
+        where = ", ".join(f"{letter}={index}" for letter, index in piece.at)
+        steps.append(f"{where} of {piece.axes}")
+    if result is None or result.shape != piece.tensor.shape or result is not piece.tensor:
+        if piece.axes != axes and not piece.at:
+            steps.append(f"{piece.axes} -> {axes}")
+        elif piece.at and " ".join(piece.letters) != axes:
+            steps.append(f"{' '.join(piece.letters)} -> {axes}")
+    if piece.gates and gates and piece.gates != gates:
+        steps.append(f"gates {piece.gates} -> {gates}")
+    return tuple(steps)
+
+
+def _named(tensor: Tensor, name: str) -> Tensor:
+    """Under its new name; what the file said of layer and place in its own terms goes."""
+    facts: Mapping[str, object] = {k: v for k, v in tensor.facts.items() if k not in _OF_A_PLACE}
+    return replace(tensor, name=name, stored=name, layer="", kind="", facts=facts)
+
+
+_OF_A_PLACE = frozenset({"feeds", "via", "strides"})

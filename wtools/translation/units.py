@@ -1,0 +1,151 @@
+"""Which tensors of a layer map are together one canonical layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..layers import LayerMap, TensorRole
+from ..layouts import keras, onnx, torch
+
+RECURRENT = frozenset({"rnn", "lstm", "gru", "gru_reset_before"})
+_KNOWN = frozenset({*keras.LAYOUTS, *torch.LAYOUTS, *onnx.LAYOUTS, "linear_model"})
+
+
+@dataclass(frozen=True)
+class UnitRole:
+    """A tensor in its layer. prefix: "backward_" in the second direction, else ""."""
+
+    found: TensorRole
+    prefix: str = ""
+
+
+@dataclass
+class Unit:
+    """The tensors of one canonical layer; see `canonical.CanonicalLayer`."""
+
+    path: str
+    kind: str
+    roles: list[UnitRole] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def units(layers: LayerMap, convention: str) -> Iterator[Unit]:
+    """The units of a tree in the model's order.
+
+    A layer of no kind that a framework has (a table of positions, a token) is a unit for each of
+    its tensors.
+    """
+    attentions = {
+        role.layer
+        for role in layers.tensors.values()
+        if role.meaning.kind == "multi_head_attention"
+    }
+    joined: dict[str, list[TensorRole]] = {}
+    for path, roles in layers.layers().items():
+        joined.setdefault(_owner(path, roles, attentions, layers), []).extend(roles)
+    for path, roles in joined.items():
+        yield from _of_layer(path, roles, layers)
+
+
+def _owner(path: str, roles: list[TensorRole], attentions: set[str], layers: LayerMap) -> str:
+    """The layer itself, or the nn.MultiheadAttention whose output projection it is."""
+    parent, _, own = path.rpartition(layers.tree_separator)
+    return parent if own == "out_proj" and parent in attentions and parent != path else path
+
+
+def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[Unit]:
+    found: dict[tuple[str, ...], Unit] = {}
+    levels: dict[str, list[str]] = {}
+    for role in roles:
+        kind, meaning = _kind(role), role.meaning
+        key: tuple[str, ...] = (kind,)
+        name = _slashed(path, layers)
+        prefix = ""
+        if kind in RECURRENT:
+            prefix, cell = _frame(role, layers)
+            seen = levels.setdefault(prefix, [])
+            if cell not in seen:
+                seen.append(cell)
+            key = (kind, str(seen.index(cell)))
+        elif kind == "dense" and meaning.within == "multi_head_attention" and path != role.layer:
+            key = ("multi_head_attention",)
+            kind = "multi_head_attention"
+        elif kind not in _KNOWN:
+            name = _slashed(role.tensor.name, layers)
+            key = (kind, role.tensor.name)
+        unit = found.setdefault(key, Unit(name, kind))
+        if kind == "multi_head_attention" and meaning.kind == "dense":
+            role = _as_output(role)
+        unit.roles.append(UnitRole(role, prefix))
+        unit.facts |= _facts(role, unit)
+    count = sum(unit.kind in RECURRENT for unit in found.values())
+    level = 0
+    for unit in found.values():
+        if unit.kind in RECURRENT:
+            unit.facts |= {"level": level, "levels": count}
+            level += 1
+        yield unit
+
+
+def _kind(role: TensorRole) -> str:
+    before = role.meaning.kind == "gru" and role.meaning.note == "reset_before"
+    return "gru_reset_before" if before else role.meaning.kind
+
+
+def _slashed(path: str, layers: LayerMap) -> str:
+    separator = layers.tree_separator
+    return path if separator in ("/", "") else path.replace(separator, "/")
+
+
+def _frame(role: TensorRole, layers: LayerMap) -> tuple[str, str]:
+    """(prefix of the direction, what tells the levels of a stacked layer apart)."""
+    meaning = role.meaning
+    feeds = role.tensor.facts.get("feeds", ())
+    if meaning.evidence == "graph" and feeds:
+        return "", str(feeds[0][0])
+    if meaning.part in ("forward", "backward"):
+        leaf = role.tensor.name.removeprefix(role.layer).strip("/")
+        return ("backward_" if meaning.part == "backward" else ""), leaf.rpartition("/")[0]
+    level, _, reverse = meaning.part.partition("_")
+    if level[:1] == "l" and level[1:].isdigit():
+        return ("backward_" if reverse else ""), level
+    return "", role.tensor.name.rpartition("/")[0] if "/" in role.tensor.name else ""
+
+
+def _as_output(role: TensorRole) -> TensorRole:
+    """The dense `out_proj` of an nn.MultiheadAttention as that attention's output."""
+    axes = {"kernel": "D (H e)", "bias": "D"}.get(role.meaning.role, "")
+    meaning = replace(
+        role.meaning,
+        kind="multi_head_attention",
+        role=f"output_{role.meaning.role}",
+        axes=axes,
+        within="",
+    )
+    return replace(role, meaning=meaning)
+
+
+def _facts(role: TensorRole, unit: Unit) -> dict[str, Any]:
+    meaning = role.meaning
+    facts: dict[str, Any] = {
+        "confidence": min(meaning.confidence, unit.facts.get("confidence", 1.0)),
+        "evidence": meaning.evidence,
+        "stored": {**unit.facts.get("stored", {}), meaning.role: role.tensor.name},
+    }
+    if meaning.note and "note" not in unit.facts:
+        facts["note"] = meaning.note
+    if meaning.within:
+        facts["within"] = meaning.within
+    if meaning.within == "bidirectional":
+        facts["bidirectional"] = True
+    elif meaning.part and meaning.kind not in RECURRENT:
+        facts["part"] = meaning.part
+    feeds = role.tensor.facts.get("feeds", ())
+    if feeds:
+        facts.setdefault("node", feeds[0][0])
+    plain = meaning.evidence != "graph" and not meaning.part
+    if meaning.kind in RECURRENT and plain and "weight_ih" in role.tensor.name:
+        facts["cell"] = True
+    return facts
