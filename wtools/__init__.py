@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .analyzers.stats import merged, stats
     from .conversion import convert, verify_bits
     from .errors import WtoolsError
+    from .estimators.live import from_estimator
     from .formats import open
     from .graphs.torch_model import torch_module
     from .reports import Report
@@ -39,6 +40,7 @@ _HOME = {
     "check": "analyzers.check",
     "diff": "analyzers.diff",
     "freeze": "analyzers.freeze",
+    "from_estimator": "estimators.live",
     "init": "analyzers.initfit:initfit",
     "report": "analyzers.everything",
     "sparsity": "analyzers.sparsity",
@@ -65,6 +67,7 @@ __all__ = [
     "convert",
     "diff",
     "freeze",
+    "from_estimator",
     "init",
     "ls",
     "merged",

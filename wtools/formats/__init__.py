@@ -44,6 +44,7 @@ BUILTIN: tuple[str, ...] = (
     "keras",
     "safetensors",
     "npz",
+    "skops",
     "pytorch",
     "shards",
     "onnx",

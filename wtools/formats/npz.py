@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import dtypes
 from ..dtypes import DType
-from ..errors import CorruptError, UnsafeError, UsageError
+from ..errors import CorruptError, UnsafeError, UsageError, WtoolsError
 from ..files import RawData, Source
 from ..tree import Data, LazyData, Tensor, WeightTree
 from . import zips
@@ -52,9 +52,16 @@ class _Header(NamedTuple):
 
 
 def sniff(source: Source) -> bool:
-    """A zip archive whose first member is an array."""
+    """A zip archive whose first member is an array, and that has no schema of skops."""
     name = zips.first_name(source)
-    return name is not None and name.endswith(".npy")
+    if name is None or not name.endswith(".npy"):
+        return False
+    if not zips.names_in_tail(source, zips.SCHEMA):
+        return True
+    try:
+        return zips.SCHEMA not in zips.directory(source)
+    except WtoolsError:  # damaged: as an npz file it says so
+        return True
 
 
 def read(source: Source, *, root: str | None = None) -> WeightTree:
@@ -72,7 +79,7 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
         name = member.removesuffix(".npy")
         if name != member and name in archive:
             raise CorruptError(f"{name!r} and {member!r} are both in it", path=source.path)
-        found = _tensor(archive, member, name)
+        found = tensor_of(archive, member, name)
         if isinstance(found, Tensor):
             tensors[name] = found
         else:
@@ -87,8 +94,8 @@ def read(source: Source, *, root: str | None = None) -> WeightTree:
     )
 
 
-def _tensor(archive: zips.Zip, member: str, name: str) -> Tensor | str:
-    """The array of a member, or why it is none."""
+def tensor_of(archive: zips.Zip, member: str, name: str) -> Tensor | str:
+    """The array of a member, or why it is none. Raises CorruptError, UnsafeError."""
     head = _head(archive, member)
     if not head.startswith(MAGIC):
         return "not an array"
@@ -109,6 +116,26 @@ def _tensor(archive: zips.Zip, member: str, name: str) -> Tensor | str:
     if header.fortran and sum(n > 1 for n in header.shape) > 1:
         data = _fortran(archive, member, header, dtype, swapped)
     return Tensor(name, header.shape, dtype.name, data, stored=member, storage=storage)
+
+
+def few_values(archive: zips.Zip, member: str, most: int) -> list[Any] | None:
+    """The numbers or texts of a member of at most one axis, read at once; None where they are
+    more than `most` bytes, or neither. Raises CorruptError."""
+    if archive[member].nbytes > most:
+        return None
+    content = archive.read(member, most=most)
+    if not content.startswith(MAGIC):
+        return None
+    header = _parse(archive, member, content[: MAX_HEADER + 12])
+    found = _descr.fullmatch(header.descr)
+    if not found or found[2] not in "biufUS" or len(header.shape) > 1:
+        return None
+    try:
+        dtype = np.dtype(header.descr)
+        values = np.frombuffer(content, dtype, math.prod(header.shape), header.nbytes).tolist()
+    except (TypeError, ValueError) as error:
+        raise _corrupt(archive, member, f"{header.descr} {list(header.shape)}: {error}") from None
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
 
 
 def _fortran(archive: zips.Zip, member: str, header: _Header, dtype: DType, swapped: bool) -> Data:

@@ -31,6 +31,8 @@ from ..files import RawData, Source, elements
 from ..tree import BLOCK, Array, Storage
 from .zip_entries import END, LOCAL, Member, damaged, data_offset, members
 
+SCHEMA = "schema.json"  # of a skops file, whose other members may all be arrays
+TAIL = 1 << 16  # bytes at the end in which the names of the last members stand
 FIRST = 1 << 12  # packed bytes read at first: a header needs no more
 CHUNK = 1 << 16  # packed bytes inflated at a time
 
@@ -223,6 +225,12 @@ def first_name(source: Source) -> str | None:
     if source.size < 30 + length:
         return None
     return source.pread(30, length).decode("utf-8", "replace")
+
+
+def names_in_tail(source: Source, name: str) -> bool:
+    """Does `name` stand near the file's end, where the directory names the last members?"""
+    size = min(source.size, TAIL)
+    return name.encode() in source.pread(source.size - size, size)
 
 
 def directory(source: Source) -> Zip:
