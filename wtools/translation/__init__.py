@@ -11,27 +11,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .canonical import Canonical, CanonicalLayer, Part, canonical, convention_of
+    from .canonical import canonical, convention_of
+    from .model import Canonical, CanonicalLayer, Part
     from .spelling import Spelled, spelled
+    from .translate import Entry, Translation, mapping, translate, translated
 
 _HOME = {
-    "Canonical": "canonical",
-    "CanonicalLayer": "canonical",
-    "Part": "canonical",
+    "Canonical": "model",
+    "CanonicalLayer": "model",
+    "Part": "model",
     "canonical": "canonical",
     "convention_of": "canonical",
     "Spelled": "spelling",
     "spelled": "spelling",
+    "Entry": "translate",
+    "Translation": "translate",
+    "mapping": "translate",
+    "translate": "translate",
+    "translated": "translate",
 }
 
 __all__ = [
     "Canonical",
     "CanonicalLayer",
+    "Entry",
     "Part",
     "Spelled",
+    "Translation",
     "canonical",
     "convention_of",
+    "mapping",
     "spelled",
+    "translate",
+    "translated",
 ]
 
 

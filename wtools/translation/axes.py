@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..layers import LayerMap, TensorRole
@@ -61,7 +60,7 @@ def einsum_axes(role: TensorRole, unit: Unit) -> str | None:
 
 
 def known_sizes(
-    unit: Unit, layout: Layout, layers: LayerMap, heads: Mapping[str, int], facts: dict[str, Any]
+    unit: Unit, layout: Layout, layers: LayerMap, heads: int | None, facts: dict[str, Any]
 ) -> dict[str, int]:
     """The sizes that fused axes do not tell: gates, biases, directions, heads, multipliers."""
     known: dict[str, int] = {}
@@ -69,9 +68,8 @@ def known_sizes(
         known |= {"g": len(layout.gates.split()), "b": 2}
     if unit.kind == "multi_head_attention":
         known["p"] = 3
-        count = heads.get(unit.path) or facts.get("heads")
-        if count:
-            known["H"] = facts["heads"] = count
+        if heads:
+            known["H"] = facts["heads"] = heads
         elif any("(" in one.found.meaning.axes for one in unit.roles):
             known["H"] = 1  # not told: all of it as one head, until somebody says better
             facts["heads"] = None

@@ -9,89 +9,28 @@ alphabetical order, "g i u" for the kernel of an LSTM, and so are its gates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import NameNotFoundError, UsageError
 from ..layers import LayerMap, TensorRole, layer_map
-from ..layouts import Layout, Stored, keras, onnx, torch
+from ..layouts import Stored
 from ..layouts.axes import sizes
 from ..tree import Tensor, WeightTree
 from . import axes as known_axes
+from .flattening import flattened
+from .model import (
+    OF_FORMAT,
+    Canonical,
+    CanonicalLayer,
+    Part,
+    layout_of,
+)
+from .onnx_paths import paths
 from .pieces import Piece, flat
+from .records import remembered
 from .units import Unit, units
-
-LAYOUTS: dict[str, dict[str, Layout]] = {
-    "keras": keras.LAYOUTS,
-    "torch": torch.LAYOUTS,
-    "onnx": onnx.LAYOUTS,
-}
-OF_FORMAT = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}
-SEPARATORS = {"keras": "/", "torch": ".", "onnx": "."}
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One role of a layer.
-
-    axes: the canonical letters, "g i u". tensor: its elements with these axes, lazily.
-    stored: the names of the source's tensors that it is made of.
-    """
-
-    role: str
-    axes: str
-    piece: Piece
-    stored: tuple[str, ...] = ()
-
-    @cached_property
-    def tensor(self) -> Tensor:
-        gates = " ".join(sorted(self.piece.gates.split()))
-        return self.piece.moved(self.axes, gates)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.piece.sizes[letter] for letter in flat(self.axes))
-
-
-@dataclass(frozen=True, eq=False)
-class CanonicalLayer:
-    """One layer, or one level of a stacked recurrent layer, with both of its directions.
-
-    path: its name with "/" between the parts, whichever separator the source has.
-    kind: a canonical kind, see `wtools.layouts`; a GRU that resets before the product is
-        "gru_reset_before". convention: "keras", "torch" or "onnx". sizes: letter -> size.
-    parts: role -> Part; those of the backward direction begin with "backward_".
-    facts: `level` and `levels` of a stacked recurrent layer, `bidirectional`, `cell`, `heads`,
-        `part` and `within` of a composite, `confidence`, `evidence`, `note`, `node` (ONNX),
-        and `stored`: the source's tensors by role as `wtools.layers` names these.
-    """
-
-    path: str
-    kind: str
-    convention: str
-    sizes: Mapping[str, int]
-    parts: Mapping[str, Part]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """The stored tensors that the layer is made of, in the source's order."""
-        return {t.name: t for part in self.parts.values() for t in (part.piece.tensor,)}
-
-
-@dataclass(frozen=True, eq=False)
-class Canonical:
-    """A tree's layers in its order, and the tensors that belong to no layer of a known kind.
-
-    convention: of most of the tree. notes: what had to be assumed, one line each.
-    """
-
-    convention: str
-    layers: list[CanonicalLayer]
-    rest: list[Tensor]
-    notes: list[str] = field(default_factory=list)
 
 
 def canonical(
@@ -99,23 +38,80 @@ def canonical(
     layers: LayerMap | None = None,
     *,
     heads: Mapping[str, int] | None = None,
+    flatten: Mapping[str, Sequence[int]] | None = None,
 ) -> Canonical:
     """What the tensors of a tree are, ready to be spelled in any convention. Reads no data.
 
     layers: its `layer_map`, if there is one already. heads: attention layer -> how many heads
-    it has, which fused weights do not tell.
+    it has, which fused weights do not tell. flatten: dense layer -> the shape, channels last, of
+    the image that is flattened before it. Raises NameNotFoundError for a layer that there is not.
     """
+    known, left = remembered(tree.values())
+    found = [layer for layer, _ in known]
     layers = layers if layers is not None else layer_map(tree)
     default = convention_of(tree, layers)
-    found, rest, notes = [], [], []
-    for unit in units(layers, default):
-        layer, left = _layer(unit, layers, default, heads or {})
-        if layer is not None:
-            found.append(layer)
-            if "assumed" in layer.facts:
-                notes.append(f"{layer.path}: {layer.facts['assumed']}")
-        rest.extend(left)
-    return Canonical(default, found, rest, notes)
+    told = _Told(dict(heads or {}), {k: tuple(v) for k, v in (flatten or {}).items()})
+    rest: list[Tensor] = []
+    for unit in units(layers.only(t.name for t in left), paths(tree, layers, default)):
+        layer, unknown = _layer(unit, layers, default, told)
+        found += [layer] if layer is not None else []
+        rest += unknown
+    at = {name: place for place, name in enumerate(tree)}
+    found.sort(key=lambda layer: min(at[name] for name in layer.tensors))
+    told.check(found)
+    notes = [f"{one.path}: {one.facts['assumed']}" for one in found if "assumed" in one.facts]
+    return Canonical(default, [*levels_apart(found)], rest, notes)
+
+
+@dataclass
+class _Told:
+    """What the caller says of layers, by path; a path may be written with dots."""
+
+    heads: dict[str, int]
+    flatten: dict[str, tuple[int, ...]]
+
+    def of(self, table: Mapping[str, Any], path: str) -> Any:
+        return table.get(path, table.get(path.replace("/", ".")))
+
+    def check(self, layers: Iterable[CanonicalLayer]) -> None:
+        """Raise NameNotFoundError for the path of no layer."""
+        paths = [layer.path for layer in layers]
+        known = {*paths, *(path.replace("/", ".") for path in paths)}
+        for path in (*self.heads, *self.flatten):
+            if path not in known:
+                raise NameNotFoundError(path, paths, what="layer")
+
+
+def levels_apart(layers: Iterable[CanonicalLayer]) -> Iterator[CanonicalLayer]:
+    """The layers; `separate` among the facts of those recurrent levels that are no levels.
+
+    torch's are all of one size, each fed by the one before it; Keras' stacked cells need not be.
+    """
+    layers = list(layers)
+    stacks: dict[str, list[CanonicalLayer]] = {}
+    for layer in layers:
+        if layer.facts.get("levels", 1) > 1:
+            stacks.setdefault(layer.path, []).append(layer)
+    for layer in layers:
+        stack = stacks.get(layer.path, [])
+        if layer.facts.get("levels", 1) > 1 and not _uniform(stack):
+            layer = replace(layer, facts={**layer.facts, "separate": True})
+        yield layer
+
+
+def _uniform(stack: list[CanonicalLayer]) -> bool:
+    first = stack[0]
+    width = first.sizes.get("v", 0) * (2 if "backward_kernel" in first.parts else 1)
+    return all(
+        (one.kind, one.sizes.get("u"), len(one.parts))
+        == (
+            first.kind,
+            first.sizes.get("u"),
+            len(first.parts),
+        )
+        and (one is first or one.sizes.get("i") == width)
+        for one in stack
+    )
 
 
 def convention_of(tree: WeightTree, layers: LayerMap | None = None) -> str:
@@ -152,46 +148,48 @@ def by_axes(role: TensorRole) -> str:
     return fits[0] if len(fits) == 1 else ""
 
 
-def layout_of(convention: str, kind: str) -> Layout:
-    """The layout of a kind, with nothing in it where the convention has none."""
-    table = LAYOUTS[convention]
-    found = table.get(kind) or table.get(kind.removesuffix("_reset_before"))
-    return found if found is not None else Layout((), {})
-
-
 def _layer(
-    unit: Unit, layers: LayerMap, default: str, heads: Mapping[str, int]
+    unit: Unit, layers: LayerMap, default: str, told: _Told
 ) -> tuple[CanonicalLayer | None, list[Tensor]]:
     """A unit as a layer, and those of its tensors whose axes are not known."""
-    told = [name for role in unit.roles if (name := by_axes(role.found))]
-    convention = told[0] if told else default
-    kind = unit.kind
-    layout = layout_of(convention, kind)
+    own = [name for role in unit.roles if (name := by_axes(role.found))]
+    convention = own[0] if own else default
+    layout = layout_of(convention, unit.kind)
     facts = dict(unit.facts)
-    known = known_axes.known_sizes(unit, layout, layers, heads, facts)
+    known = known_axes.known_sizes(unit, layout, layers, told.of(told.heads, unit.path), facts)
+    image = told.of(told.flatten, unit.path)
     parts: dict[str, Part] = {}
     rest: list[Tensor] = []
     for one in sorted(unit.roles, key=lambda one: -one.found.tensor.ndim):
+        tensor, name = one.found.tensor, one.found.meaning.role
         axes = known_axes.axes_of(one.found, unit)
-        entry = layout.roles.get(one.found.meaning.role)
         try:
-            if axes is None or f"{one.prefix}{one.found.meaning.role}" in parts:
+            if axes is None or f"{one.prefix}{name}" in parts:
                 raise UsageError("its axes are not known")
-            own = {k: v for k, v in known.items() if k in flat(axes)}
-            size = sizes(axes, one.found.tensor.shape, **own)
+            size = sizes(axes, tensor.shape, **{k: v for k, v in known.items() if k in flat(axes)})
         except UsageError:
-            rest.append(one.found.tensor)
+            rest.append(tensor)
             continue
+        known = {**size, **known}
         gates = layout.gates if "g" in flat(axes) else ""
-        for role, at in held(one.found.meaning.role, entry, size):
-            piece = Piece(one.found.tensor, axes, size, gates, at)
-            letters = " ".join(sorted(piece.letters))
-            name = f"{one.prefix}{role}"
-            parts[name] = Part(name, letters, piece, (one.found.tensor.name,))
-            known = {**size, **known}
+        letters = sorted(flat(axes))
+        if image is not None and _flattens(unit.kind, name, letters):
+            axes, size = flattened(axes, size, image, convention, unit.path)
+        for role, at in held(name, layout.roles.get(name), size):
+            piece = Piece(tensor, axes, size, gates, at)
+            picked = {letter for letter, _ in at}
+            shown = " ".join(letter for letter in letters if letter not in picked)
+            parts[one.prefix + role] = Part(one.prefix + role, shown, piece, (tensor.name,))
     if not parts:
         return None, rest
-    return CanonicalLayer(unit.path, kind, convention, known, parts, facts), rest
+    if image is not None:
+        facts["flatten"] = tuple(image)
+    return CanonicalLayer(unit.path, unit.kind, convention, known, parts, facts), rest
+
+
+def _flattens(kind: str, role: str, letters: list[str]) -> bool:
+    """Does the tensor have an axis that runs over the flattened image?"""
+    return (role == "kernel" and "i" in letters) or (kind == "batch_norm" and letters == ["c"])
 
 
 def held(

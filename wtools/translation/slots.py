@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..layouts import Layout
-from .canonical import CanonicalLayer, layout_of
+from .model import CanonicalLayer, layout_of
 from .units import RECURRENT
 
 SPATIAL = {1: "k", 2: "h w", 3: "d h w"}
@@ -204,41 +204,44 @@ def _separable(layer: CanonicalLayer) -> Iterator[Slot]:
     yield Slot(named(layer.path, "torch", "pointwise", "bias"), "o", ("bias",))
 
 
-def of_template(template: CanonicalLayer) -> Iterator[Slot]:
+def of_template(template: CanonicalLayer) -> list[Slot]:
     """The tensors that a template's layer has, with their names, axes and shapes."""
     lying: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = {}
     for role, part in template.parts.items():
         lying.setdefault(part.piece.tensor.name, []).append((role, part.piece.at))
+    found = []
     for name, tensor in template.tensors.items():
         held = sorted(lying[name], key=lambda one: one[1])
         roles = tuple(role for role, _ in held)
         piece = template.parts[roles[0]].piece
-        yield Slot(
-            name,
-            piece.axes,
-            roles,
-            " ".join(letter for letter, _ in held[0][1]),
-            piece.gates,
-            added=_added(roles, template),
-            made=_NEUTRAL.get(roles[0].removeprefix("backward_")),
-            dtype=tensor.dtype if roles == ("num_batches",) else "",
-            shape=tensor.shape,
+        along = " ".join(letter for letter, _ in held[0][1])
+        found.append(Slot(name, piece.axes, roles, along, piece.gates, shape=tensor.shape))
+    return completed(found, template.kind)
+
+
+def completed(found: list[Slot], kind: str) -> list[Slot]:
+    """Slots of a layer of another file, with what becomes of roles that only one side has."""
+    there = {role for slot in found for role in slot.roles}
+    return [
+        replace(
+            slot,
+            added=_added(slot.roles, kind, there),
+            made=_NEUTRAL.get(slot.roles[0].removeprefix("backward_")),
+            dtype=_dtype(slot.roles[0]),
         )
+        for slot in found
+    ]
 
 
 _NEUTRAL = {"gamma": 1.0, "beta": 0.0, "num_batches": 0.0, "bias": 0.0, "recurrent_bias": 0.0}
 
 
-def _added(roles: tuple[str, ...], template: CanonicalLayer) -> tuple[str, ...]:
-    """The second bias of a recurrent layer, where the template has a place for one alone."""
-    if template.kind not in RECURRENT or not roles[0].endswith("bias") or len(roles) > 1:
+def _added(roles: tuple[str, ...], kind: str, there: set[str]) -> tuple[str, ...]:
+    """The second bias of a recurrent layer, where there is a place for one alone."""
+    if kind not in RECURRENT or len(roles) > 1 or not roles[0].endswith("bias"):
         return ()
-    second = roles[0].removesuffix("bias") + "recurrent_bias"
-    return (
-        (second,)
-        if not roles[0].endswith("recurrent_bias") and (second not in template.parts)
-        else ()
-    )
+    second = f"{roles[0].removesuffix('bias')}recurrent_bias"
+    return () if second in there or roles[0].endswith("recurrent_bias") else (second,)
 
 
-__all__ = ["Slot", "named", "of_template", "slots"]
+__all__ = ["Slot", "completed", "named", "of_template", "slots"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 from .. import dtypes
 from ..errors import UnsupportedError, UsageError
 from ..tree import Array, Tensor
-from .canonical import CanonicalLayer
+from .flattening import aligned, order_of, shown
+from .model import CanonicalLayer
 from .pieces import Computed, Piece, flat, shape_of, stacked
 from .slots import Slot, of_template, slots
 
@@ -34,21 +35,36 @@ class Spelled(NamedTuple):
 
 
 def spelled(
-    layer: CanonicalLayer, to: str, template: CanonicalLayer | None = None
+    layer: CanonicalLayer,
+    to: str,
+    template: CanonicalLayer | None = None,
+    *,
+    original: Sequence[Slot] | None = None,
 ) -> list[Spelled]:
     """The tensors of `layer` in the convention `to` ("keras", "torch", "onnx").
 
-    template: a layer of another file: then with its names, axes and shapes.
+    template: a layer of another file: then with its names, axes and shapes. original: the slots
+    of the file that the layer once came from.
     Raises UnsupportedError, the layer named, for what the convention has no equal of.
     """
     refuse(layer, to)
-    wanted = list(of_template(template) if template is not None else slots(layer, to))
+    if template is not None:
+        original = of_template(template)
+    wanted = list(original if original is not None else slots(layer, to))
     found = [one for slot in wanted if (one := _filled(slot, layer, to)) is not None]
-    left = set(layer.parts) - {role for slot in wanted for role in (*slot.roles, *slot.added)}
-    missing = [part.role for role, part in layer.parts.items() if role in left]
-    if missing and template is None:
-        found += [_kept(layer, role, to) for role in missing if role not in _DROPPED]
+    there = {role for slot in wanted for role in (*slot.roles, *slot.added)}
+    left = [role for role in layer.parts if role not in there]
+    dropped = tuple(_dropped(layer, role, to) for role in left if role in _DROPPED)
+    if dropped and found:
+        found[0] = found[0]._replace(losses=(*found[0].losses, *dropped))
+    if template is None:
+        found += [_kept(layer, role, to) for role in left if role not in _DROPPED]
     return found
+
+
+def _dropped(layer: CanonicalLayer, role: str, to: str) -> str:
+    name = layer.parts[role].piece.tensor.name
+    return f"{name}: {to} does not keep it"
 
 
 _DROPPED = frozenset({"num_batches"})  # a count of training steps, which Keras does not keep
@@ -81,7 +97,7 @@ def _filled(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled | None:
     if not slot.along and not any(role in layer.parts for role in slot.added):
         one = parts[0]
         assert one is not None
-        result = _moved(one.piece, slot, layer)
+        result = _moved(one.piece, slot, layer, to)
     elif slot.along:
         result = _joined(slot, layer, to)
     else:
@@ -94,46 +110,18 @@ def _filled(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled | None:
     return result
 
 
-def _moved(piece: Piece, slot: Slot, layer: CanonicalLayer) -> Spelled:
+def _moved(piece: Piece, slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     """One role into one tensor."""
-    piece, axes = aligned(piece, slot.axes)
+    piece, axes = aligned(piece, slot.axes, to)
     tensor = piece.moved(axes, slot.gates)
     steps = steps_of(piece, axes, slot.gates, layer, tensor)
     source = piece.tensor.name
+    if "fc" in piece.letters and steps:
+        steps = (*steps, "Flatten: rows in the order of " + order_of(to))
+    slot = replace(slot, axes=axes)
     if not steps and source != slot.name:
         steps = ("renamed",)
     return Spelled(slot.name, _named(tensor, slot.name), steps, (), (source,), slot)
-
-
-def aligned(piece: Piece, axes: str) -> tuple[Piece, str]:
-    """The piece and the axes wanted, over the same letters: one of size one may come or go.
-
-    A PReLU's alpha of shape (1, 1, c) is torch's (c); a bias of shape (1, o) is (o). A stack of
-    matrices, one for each first index x, keeps it.
-    """
-    here, there = set(piece.letters), set(flat(axes))
-    if "x" in here - there:
-        axes, there = f"x {axes}", there | {"x"}
-    gone = {name for name in here - there if piece.sizes.get(name) == 1}
-    if gone:
-        words = piece.axes
-        for name in gone:
-            words = _without(words, name)
-        piece = replace(piece, axes=words)
-    for name in there - here:
-        axes = _without(axes, name)
-    return piece, axes
-
-
-def _without(axes: str, letter: str) -> str:
-    return (
-        " ".join(
-            "1" if word == letter else word
-            for word in axes.replace("(", "( ").replace(")", " )").split()
-        )
-        .replace("( ", "(")
-        .replace(" )", ")")
-    )
 
 
 def _joined(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
@@ -148,7 +136,7 @@ def _joined(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     dtype = dtypes.get(first.piece.tensor.dtype).numpy
     whole = _whole(slot, kept)
     if whole is not None:  # it lies as the source has it
-        return _moved(whole, slot, layer)
+        return _moved(whole, slot, layer, to)
 
     def compute() -> Array:
         arrays = [
@@ -274,7 +262,7 @@ def steps_of(
         steps.append(f"{where} of {piece.axes}")
     if result is None or result.shape != piece.tensor.shape or result is not piece.tensor:
         if piece.axes != axes and not piece.at:
-            steps.append(f"{piece.axes} -> {axes}")
+            steps.append(f"{shown(piece.axes)} -> {shown(axes)}")
         elif piece.at and " ".join(piece.letters) != axes:
             steps.append(f"{' '.join(piece.letters)} -> {axes}")
     if piece.gates and gates and piece.gates != gates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,9 +31,10 @@ class Unit:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def units(layers: LayerMap, convention: str) -> Iterator[Unit]:
+def units(layers: LayerMap, paths: Mapping[str, str]) -> Iterator[Unit]:
     """The units of a tree in the model's order.
 
+    paths: tensor -> its layer, where something tells more of it than the layer map does.
     A layer of no kind that a framework has (a table of positions, a token) is a unit for each of
     its tensors.
     """
@@ -44,12 +45,14 @@ def units(layers: LayerMap, convention: str) -> Iterator[Unit]:
     }
     joined: dict[str, list[TensorRole]] = {}
     for path, roles in layers.layers().items():
-        joined.setdefault(_owner(path, roles, attentions, layers), []).extend(roles)
+        owner = _slashed(_owner(path, attentions, layers), layers)
+        for role in roles:
+            joined.setdefault(paths.get(role.tensor.name, owner), []).append(role)
     for path, roles in joined.items():
         yield from _of_layer(path, roles, layers)
 
 
-def _owner(path: str, roles: list[TensorRole], attentions: set[str], layers: LayerMap) -> str:
+def _owner(path: str, attentions: set[str], layers: LayerMap) -> str:
     """The layer itself, or the nn.MultiheadAttention whose output projection it is."""
     parent, _, own = path.rpartition(layers.tree_separator)
     return parent if own == "out_proj" and parent in attentions and parent != path else path
@@ -61,7 +64,7 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
     for role in roles:
         kind, meaning = _kind(role), role.meaning
         key: tuple[str, ...] = (kind,)
-        name = _slashed(path, layers)
+        name = path
         prefix = ""
         if kind in RECURRENT:
             prefix, cell = _frame(role, layers)
@@ -69,7 +72,7 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
             if cell not in seen:
                 seen.append(cell)
             key = (kind, str(seen.index(cell)))
-        elif kind == "dense" and meaning.within == "multi_head_attention" and path != role.layer:
+        elif kind == "dense" and meaning.within and path != _slashed(role.layer, layers):
             key = ("multi_head_attention",)
             kind = "multi_head_attention"
         elif kind not in _KNOWN:

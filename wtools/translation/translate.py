@@ -1,0 +1,229 @@
+"""A whole tree in another framework's conventions: lazily, with what was done to each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import UnsupportedError, UsageError
+from ..layers import LayerMap
+from ..tree import Tensor, WeightTree
+from .canonical import canonical
+from .model import SEPARATORS, Canonical, CanonicalLayer, layout_of
+from .records import KEY, layer_record, original_slots, record
+from .spelling import Spelled, refuse, renamed, spelled
+
+CONVENTIONS = ("keras", "torch", "onnx")
+_SURE = 0.9  # from here on an inferred class is written down as the layer's class
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a translated tree: what it is made of, and how.
+
+    sources: names in the source. steps: in order, in words; ("renamed",) for a mere copy and
+    nothing where not even the name changed. losses: what cannot be undone.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    steps: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """A tree in the convention `to`, not yet read.
+
+    entries: name in the tree -> what it is made of. notes: what was assumed and what differs in
+    behaviour. left_out: names of the source that the target has no use for.
+    problems: why layers cannot be translated; their tensors are not in the tree.
+    """
+
+    tree: WeightTree
+    source: str
+    to: str
+    entries: Mapping[str, Entry]
+    notes: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+    @property
+    def losses(self) -> list[str]:
+        """What cannot be undone, one line each."""
+        return [loss for entry in self.entries.values() for loss in entry.losses]
+
+    def check(self) -> None:
+        """Raise UnsupportedError if there is any problem."""
+        if self.problems:
+            more = f" (and {len(self.problems) - 5} more)" if len(self.problems) > 5 else ""
+            raise UnsupportedError("; ".join(self.problems[:5]) + more, path=self.tree.path or None)
+
+
+def translate(
+    tree: WeightTree,
+    to: str,
+    *,
+    heads: Mapping[str, int] | None = None,
+    flatten: Mapping[str, Sequence[int]] | None = None,
+) -> WeightTree:
+    """`tree` as the framework `to` ("keras", "torch", "onnx") names and lays out its weights.
+
+    Nothing is read; each tensor is rearranged when it is. heads, flatten: see `translated`.
+    Raises UnsupportedError, the layers named, for what cannot be translated.
+    """
+    found = translated(tree, to, heads=heads, flatten=flatten)
+    found.check()
+    notes = (*found.tree.notes, *found.losses, *found.notes)
+    return found.tree.replace(found.tree.values(), notes=notes)
+
+
+def translated(
+    tree: WeightTree,
+    to: str,
+    *,
+    heads: Mapping[str, int] | None = None,
+    flatten: Mapping[str, Sequence[int]] | None = None,
+    layers: LayerMap | None = None,
+) -> Translation:
+    """How `tree` becomes one of the convention `to`. Reads no data.
+
+    heads: attention layer -> its number of heads, which nn.MultiheadAttention's weights do not
+    tell. flatten: dense layer -> (height, width, channels) of the image that is flattened before
+    it, whose order differs between channels last and channels first; Keras models say it
+    themselves. Raises UsageError for a convention or a layer that there is not.
+    """
+    if to not in CONVENTIONS:
+        raise UsageError(f"{to!r} is none of the conventions {', '.join(CONVENTIONS)}")
+    found = canonical(tree, layers, heads=heads, flatten=flatten)
+    made = _Making(tree, found, to)
+    made.run()
+    result = tree.replace(
+        made.tensors.values(), separator=SEPARATORS[to], convention=to, architecture=None
+    )
+    return Translation(
+        result,
+        found.convention,
+        to,
+        made.entries,
+        [*found.notes, *made.notes],
+        made.left_out,
+        made.problems,
+    )
+
+
+@dataclass
+class _Making:
+    """A translation on its way."""
+
+    tree: WeightTree
+    found: Canonical
+    to: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """All layers, then the rest, in the source's order."""
+        order = {name: at for at, name in enumerate(self.tree)}
+        steps: list[tuple[int, CanonicalLayer | Tensor]] = []
+        for layer in self.found.layers:
+            steps.append((min(order[name] for name in layer.tensors), layer))
+        steps += [(order[tensor.name], tensor) for tensor in self.found.rest]
+        for _, one in sorted(steps, key=lambda step: step[0]):
+            if isinstance(one, Tensor):
+                self.rest(one)
+            else:
+                self.layer(one)
+
+    def layer(self, layer: CanonicalLayer) -> None:
+        told = layer.facts.get("record")
+        try:
+            if told is not None and told.get("from") == self.to:
+                made = self.home(layer, told)
+            else:
+                made = spelled(layer, self.to)
+        except (UnsupportedError, UsageError) as error:
+            self.problems.append(str(error))
+            return
+        known = layer_record(layer) if layer.convention != self.to else None
+        for one in made:
+            tensor = self._described(one, layer, told)
+            if known is not None and one.slot is not None:
+                remembered = record(layer.convention, self.to, known, one.slot)
+                tensor = replace(tensor, facts={**tensor.facts, KEY: remembered})
+            self.add(one, tensor)
+
+    def home(self, layer: CanonicalLayer, told: Mapping[str, Any]) -> list[Spelled]:
+        """A layer as it was before it was translated."""
+        refuse(layer, self.to)
+        try:
+            return spelled(layer, self.to, original=original_slots(told))
+        except (LookupError, TypeError):  # a record that is none
+            return spelled(layer, self.to)
+
+    def _described(
+        self, one: Spelled, layer: CanonicalLayer, told: Mapping[str, Any] | None
+    ) -> Tensor:
+        """The tensor with its layer and class, as far as they are known."""
+        if told is not None and told.get("from") == self.to:
+            for stored in told["layer"]["stored"]:
+                if stored.get("name") == one.name:
+                    path, kind = str(stored.get("layer", "")), str(stored.get("class", ""))
+                    return replace(one.tensor, layer=path, kind=kind)
+        if layer.facts.get("confidence", 1.0) < _SURE or self.to == "onnx":
+            return one.tensor
+        path = layer.path if self.to == "keras" else layer.path.replace("/", ".")
+        separator = SEPARATORS[self.to]
+        if not path or not one.name.startswith(path + separator):
+            return one.tensor
+        classes = layout_of(self.to, layer.kind).classes
+        kind = classes[0] if (classes and layer.kind != "batch_norm") or self.to == "keras" else ""
+        if self.to == "keras" and layer.facts.get("bidirectional"):
+            kind = "Bidirectional"
+        return replace(one.tensor, layer=path, kind=kind)
+
+    def rest(self, tensor: Tensor) -> None:
+        told = tensor.facts.get(KEY)
+        home = isinstance(told, Mapping) and told.get("from") == self.to and told.get("name")
+        name = str(home) if home else renamed(tensor.name, self.found.convention, self.to)
+        facts = {k: v for k, v in tensor.facts.items() if k not in ("feeds", "via", KEY)}
+        if self.found.convention != self.to and not home:
+            own = {"from": self.found.convention, "to": self.to, "name": tensor.name}
+            facts[KEY] = own
+        new = replace(tensor, name=name, stored=name, layer="", kind="", facts=facts)
+        steps = ("renamed",) if name != tensor.name else ()
+        self.add(Spelled(name, new, steps, (), (tensor.name,)), new)
+        if tensor.ndim > 1 and self.found.convention != self.to:
+            self.notes.append(f"{tensor.name}: what it is is not known: its axes stay as they are")
+
+    def add(self, one: Spelled, tensor: Tensor) -> None:
+        if one.name in self.tensors:
+            first = self.entries[one.name].sources
+            both = " and ".join(map(repr, (*first[:1], *one.sources[:1])))
+            self.problems.append(f"{both} would both be named {one.name!r}")
+            return
+        self.tensors[one.name] = tensor
+        self.entries[one.name] = Entry(one.name, one.sources, one.steps, one.losses)
+
+
+def mapping(found: Translation) -> dict[str, Any]:
+    """A translation as JSON: every tensor of the target with its sources and steps."""
+    tensors = {
+        name: {
+            "sources": list(entry.sources),
+            "steps": list(entry.steps),
+            **({"losses": list(entry.losses)} if entry.losses else {}),
+        }
+        for name, entry in found.entries.items()
+    }
+    return {
+        "schema": "wtools.mapping/1",
+        "from": found.source,
+        "to": found.to,
+        "tensors": tensors,
+        "left_out": list(found.left_out),
+    }
