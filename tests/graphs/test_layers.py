@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wtools.graphs.onnx_export import LAYERS, OPERATIONS, families
+from wtools.graphs.onnx_export import families
+from wtools.graphs.onnx_export.call import LAYERS, OPERATIONS
 
 from .engines import assert_agrees
 from .sequences import CASES

@@ -19,6 +19,7 @@ from ..streams import FileWriter
 from ..tree import WeightTree
 from .keras_config import graph
 from .onnx_export import Exported, Port, export
+from .values import left_out
 
 IR, OPSET = 9, 20  # of onnx 1.15 (2023); Gelu is the youngest operator
 
@@ -72,20 +73,8 @@ def to_onnx(tree: WeightTree) -> Runnable:
         raise
     weights = list(exported.weights.values())
     made = tree.replace(weights, apart={})
-    return Runnable(made, exported, exported.origins, exported.changes, _notes(tree, exported))
-
-
-def _notes(tree: WeightTree, exported: Exported) -> tuple[str, ...]:
-    used = {name for origin in exported.origins.values() for name in origin.split(", ")}
-    unused = [name for name in tree if name not in used]
-    notes = list(exported.notes)
-    if unused:
-        plural = "s" if len(unused) > 1 else ""
-        notes.append(f"{len(unused)} tensor{plural} that inference does not need ({unused[0]}...)")
-    narrow = {t.dtype for t in tree.values()} - {"float32", "int32", "int64", "uint32", "bool"}
-    if narrow:
-        notes.append(f"{', '.join(sorted(narrow))}: the graph computes in float32")
-    return tuple(notes)
+    notes = (*exported.notes, *left_out(tree, exported.origins.values(), "graph"))
+    return Runnable(made, exported, exported.origins, exported.changes, notes)
 
 
 def _write(

@@ -11,6 +11,7 @@ from ..extras import need
 from ..tree import WeightTree
 from .keras_config import graph
 from .torch_export import CLASS, export
+from .values import left_out
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,8 @@ def to_torch(tree: WeightTree) -> TorchModel:
     made = tree.replace(
         exported.weights.values(), separator=".", architecture=None, apart={}, metadata={}
     )
-    notes = _notes(tree, exported.origins)
-    return TorchModel(exported.source, made, exported.origins, exported.changes, notes)
-
-
-def _notes(tree: WeightTree, origins: Mapping[str, str]) -> tuple[str, ...]:
-    used = {name for origin in origins.values() for name in origin.split(", ")}
-    unused = [name for name in tree if name not in used]
-    notes = []
-    if unused:
-        plural = "s" if len(unused) > 1 else ""
-        notes.append(f"{len(unused)} tensor{plural} that inference does not need ({unused[0]}...)")
-    narrow = {t.dtype for t in tree.values()} - {"float32", "int32", "int64", "uint32", "bool"}
-    if narrow:
-        notes.append(f"{', '.join(sorted(narrow))}: the module computes in float32")
-    return tuple(notes)
+    notes = left_out(tree, exported.origins.values(), "module")
+    return TorchModel(exported.source, made, exported.origins, exported.changes, tuple(notes))
 
 
 def torch_module(tree: WeightTree) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from ...errors import CorruptError, UnsupportedError, printable
+from ...errors import UnsupportedError
 from ...tree import Tensor
+from ..calls import given, input_dtype, input_shape, made
 from ..ir import Graph, Layer, Node, Ref
-from .builder import Builder, Operation, Shape, Value
-from .call import LAYERS, MASKING, OPERATIONS, Call
+from ..values import Shape
+from .builder import Builder, Operation, Value
+from .call import TABLE, Call
 
 FAMILIES = (
     "activations",
@@ -31,11 +33,6 @@ FAMILIES = (
 )
 
 
-# What options raise that cannot be meant: a size of text, an axis that is not there, ...
-_MEANINGLESS = (
-    *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
-    RecursionError,
-)
 _INPUTS = frozenset({"float32", "int8", "uint8", "int16", "int32", "int64", "bool"})
 
 
@@ -86,59 +83,28 @@ def export(graph: Graph) -> Exported:
             inputs.append(Port(value.name, value.shape, value.dtype))
             values[Ref(number)] = value
             continue
-        made = _called(builder, node, values, graph.version)
-        for output, one in enumerate(made):
+        results = _called(builder, node, values, graph.version)
+        for output, one in enumerate(results):
             values[Ref(number, output)] = one
     return _finished(graph, builder, values, inputs)
 
 
 def _input(layer: Layer, builder: Builder) -> Value:
-    shape = layer.config.get("batch_shape")
-    if not isinstance(shape, (list, tuple)) or not all(n is None or type(n) is int for n in shape):
-        raise UnsupportedError(f"the shape of input {layer.path!r} is not known: {shape!r}")
-    dtype = str(layer.config.get("dtype"))
-    if dtype.startswith(("float", "mixed", "bfloat")):
-        dtype = "float32"
+    shape, dtype = input_shape(layer), input_dtype(layer)
     if dtype not in _INPUTS:
         raise UnsupportedError(f"input {layer.path!r} is of dtype {dtype}")
-    return Value(builder.name(layer.path or "input"), tuple(shape), dtype)
+    return Value(builder.name(layer.path or "input"), shape, dtype)
 
 
 def _called(
     builder: Builder, node: Node, values: Mapping[Ref, Value], version: int
 ) -> tuple[Value, ...]:
     layer = node.layer
-    args, kwargs = _given(node.args, values), _given(dict(node.kwargs), values)
-    args, kwargs = _masked(args, kwargs)
+    args, kwargs = _masked(given(node.args, values), given(dict(node.kwargs), values))
     call = Call(builder, layer, args, kwargs, version)
     if kwargs.get("training") is True and acts_in_training(layer):
         raise call.unsupported("training=True")
-    table = OPERATIONS if is_operation(layer) else LAYERS
-    function = table.get(layer.kind)
-    if function is None:
-        raise UnsupportedError(
-            f"{layer.kind} is not a layer that wtools can export: {_shown(layer.config)}",
-            place=f"layer {layer.path!r}",
-            advice="--weights-only writes the tensors without a graph.",
-        )
-    try:
-        made = function(call)
-    except _MEANINGLESS as error:
-        raise CorruptError(
-            f"{layer.kind} cannot be what its config and weights say ({error}): "
-            f"{_shown(layer.config)}",
-            place=f"layer {layer.path!r}",
-        ) from error
-    except UnsupportedError as error:
-        error.reason += f": {_shown(layer.config)}"
-        raise
-    unseen = [value for value in _tensors([args, kwargs]) if value.name not in call.seen]
-    if unseen:
-        raise call.unsupported(f"the further argument {unseen[0].name!r}")
-    results = (made,) if isinstance(made, Value) else made
-    if layer.kind in MASKING and isinstance(made, Value):
-        return (replace(made, mask=_mask(args)),)
-    return results
+    return made(call, TABLE)
 
 
 def _masked(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -150,62 +116,10 @@ def _masked(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return args, kwargs
 
 
-def is_operation(layer: Layer) -> bool:
-    """Is it an operation of keras.ops? Where `.h5` leaves the module out: it has no options
-    that every layer has (but for SpatialDropout, which hides them)."""
-    if layer.module:
-        return ".ops" in layer.module or ".activations" in layer.module
-    hidden = layer.kind.startswith("SpatialDropout") or "batch_input_shape" in layer.config
-    return "trainable" not in layer.config and not hidden
-
-
 def acts_in_training(layer: Layer) -> bool:
     """Is it a layer that does something else when it is called with training=True?"""
     kinds = ("Dropout", "Spatial", "Gaussian", "Alpha", "Random", "BatchNorm", "SyncBatch")
     return layer.kind.startswith(kinds) or bool(layer.config.get("dropout"))
-
-
-def _tensors(value: Any) -> Iterator[Value]:
-    if isinstance(value, Value):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _tensors(inner)
-
-
-def _mask(args: Any) -> Value | None:
-    first = args[0] if isinstance(args, (list, tuple)) and args else args
-    if isinstance(first, (list, tuple)):
-        return _mask(first)
-    return first.mask if isinstance(first, Value) else None
-
-
-def _given(value: Any, values: Mapping[Ref, Value]) -> Any:
-    """A nested argument with Values in place of Refs."""
-    if isinstance(value, Ref):
-        if value not in values:
-            raise CorruptError(f"output {value.output} of a layer that has fewer is used")
-        return values[value]
-    if isinstance(value, Mapping):
-        return {key: _given(inner, values) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_given(inner, values) for inner in value)
-    return value
-
-
-def _shown(config: Mapping[str, Any]) -> str:
-    """The options of a layer that have to do with what it computes."""
-    hidden = ("initializer", "regularizer", "constraint", "name", "trainable", "quantization")
-    shown = {
-        key: value
-        for key, value in config.items()
-        if not any(word in key for word in hidden) and value is not None
-    }
-    text = printable(shown)
-    return text if len(text) < 600 else text[:600] + "..."
 
 
 def _finished(

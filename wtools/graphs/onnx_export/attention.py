@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...tree import Tensor
+from ..options import attention_heads, attention_inputs
 from .activations import LARGE
 from .builder import Builder, Value
 from .call import Call, Result, layer
@@ -49,32 +50,12 @@ def projected(call: Call, x: Value, name: str, heads: int) -> tuple[str, int]:
     return b.node("Transpose", y, perm=[0, 2, 1, 3]), size
 
 
-@layer("MultiHeadAttention")
+@layer("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention")
 def multi_head_attention(call: Call) -> Result:
-    heads = call.integer("num_heads")
-    return _heads(call, heads, heads, call.integer("key_dim"))
-
-
-@layer("GroupQueryAttention", "GroupedQueryAttention")
-def grouped_query_attention(call: Call) -> Result:
-    """Several query heads share a key and a value head."""
-    heads = call.integer("num_query_heads")
-    return _heads(call, heads, call.integer("num_key_value_heads"), call.integer("head_dim"))
-
-
-def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
-    b = call.b
-    query, value = b.last(call.argument(0, "query")), b.last(call.argument(1, "value", call.x))
-    given = call.argument(2, "key")
-    key = value if given is None else b.last(given)
-    if query.rank != 3 or value.rank != 3:
-        raise call.unsupported(f"{query.rank} axes")
-    axes = call.option("attention_axes", [1])
-    if list(axes if isinstance(axes, (list, tuple)) else [axes]) not in ([1], [-2]):
-        raise call.unsupported(f"attention_axes={axes!r}")
-    for option in ("use_gate", "sliding_window"):
-        if call.option(option):
-            raise call.unsupported(f"{option}={call.option(option)!r}")
+    """In a grouped one, several query heads share a key and a value head."""
+    b, (heads, shared, size) = call.b, attention_heads(call)
+    query, value, given = attention_inputs(call, b.last)
+    key = value if given is None else given
     q, _ = projected(call, query, "query", heads)
     k, _ = projected(call, key, "key", shared)
     v, width = projected(call, value, "value", shared)
@@ -82,7 +63,7 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
         k, v = (_repeated(b, part, heads, shared) for part in (k, v))
     q = b.node("Mul", q, b.number(size**-0.5))
     scores = b.node("MatMul", q, b.node("Transpose", k, perm=[0, 1, 3, 2]))
-    mask = _mask(call, query, value, key if given is not None else None)
+    mask = _mask(call, query, value, given)
     told = bool(call.argument(99, "return_attention_scores", False))
     # A query that may attend to nothing attends to all alike, in the fused path of Keras.
     fused = call.version < 3 or not (told or call.number("dropout", 0.0))

@@ -15,19 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import UnsupportedError
-from ...tree import Array, LazyData, MappedData, Tensor
+from ...tree import Array, LazyData, Tensor
+from ..values import Dim, Laid, Layouts, Shape, as_float32
 
 LITERAL = 64  # up to which the reader of ONNX takes integers for a shape, not for weights
 
-Dim = int | None
-Shape = tuple[Dim, ...]
 Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 
 @dataclass(frozen=True)
-class Value:
+class Value(Laid):
     """A tensor of the graph.
 
     name: in the ONNX graph. shape: as Keras has it, the batch included; None where it is not
@@ -42,12 +39,8 @@ class Value:
     mask: Value | None = None
 
     @property
-    def rank(self) -> int:
-        return len(self.shape)
-
-    @property
-    def channels(self) -> Dim:
-        return self.shape[-1]
+    def key(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class Operation:
 
 
 @dataclass
-class Builder:
+class Builder(Layouts[Value]):
     """Nodes in order, weights by name. `scope` is the layer at work, whose name things get."""
 
     scope: str = ""
@@ -201,23 +194,6 @@ class Builder:
             self._turned[name, not first] = value
         return replace(self._turned[key], mask=value.mask, shape=value.shape)
 
-    def along(self, value: Value, array: Any) -> Array:
-        """`array`, which broadcasts against the value in Keras, laid out as the value is."""
-        array = np.asarray(array, np.float32)
-        if not value.first or not array.ndim:
-            unchanged: Array = array
-            return unchanged
-        full = array.reshape((1,) * (value.rank - array.ndim) + array.shape)
-        moved: Array = np.moveaxis(full, -1, 1)
-        return moved
-
-    def axis(self, value: Value, axis: int) -> int:
-        """The axis of the graph's tensor that is Keras' `axis` of the value."""
-        axis = axis % value.rank
-        if not value.first or axis == 0:
-            return axis
-        return 1 if axis == value.rank - 1 else axis + 1
-
     def unary(self, op: str, value: Value, **attributes: Any) -> Value:
         """An elementwise operation."""
         return replace(value, name=self.node(op, value.name, **attributes))
@@ -261,23 +237,6 @@ def _moved(shape: Sequence[Dim]) -> list[Dim]:
 def _spelled(array: Array) -> str:
     text = "_".join(str(x) for x in array.reshape(-1)[:6].tolist())
     return text.replace("-", "m").replace(".", "p").replace("+", "") or "empty"
-
-
-def as_float32(tensor: Tensor) -> Tensor:
-    """The tensor's values as float32, quantized ones dequantized.
-
-    Raises UnsupportedError for integers without a scale: packed, or quantized in another way.
-    """
-    tensor = tensor.dequantized()
-    if dtypes.get(tensor.dtype).kind not in ("float", "bool"):
-        raise UnsupportedError(
-            f"{tensor.name!r} is stored as {tensor.dtype} in a way that wtools cannot dequantize",
-            advice="--weights-only writes the tensors without a graph.",
-        )
-    if tensor.dtype == "float32":
-        return tensor
-    data = MappedData(tensor.data, lambda block: block.astype(np.float32))
-    return replace(tensor, dtype="float32", data=data, storage=None)
 
 
 def _changed(made: Tensor, shape: tuple[int, ...], source: Tensor, change: Any) -> Tensor:

@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...tree import Array, Tensor
+from .. import options
+from ..values import Dim
 from .activations import activate
-from .builder import Dim, Value
+from .builder import Value
 from .call import Call, layer
-
-
-def same(size: Dim, kernel: int, stride: int) -> tuple[int, int] | None:
-    """What `same` adds before and after an axis: more after. None: it depends on the size."""
-    if size is None and stride > 1:
-        return None
-    last = (-(-size // stride) - 1) * stride if size is not None else 0
-    total = max(0, last + kernel - size) if size is not None else kernel - 1
-    return total // 2, total - total // 2
 
 
 def window(
@@ -29,27 +22,12 @@ def window(
 
     kernel: the extents, dilation included.
     """
-    padding = call.text("padding", "valid").lower()
-    if padding == "valid":
-        return {}, [_valid(n, k, s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
-    if padding == "causal" and len(kernel) == 1:
-        ahead = kernel[0] - 1
-        total = [None if n is None else n + ahead for n in sizes]
-        return {"pads": [ahead, 0]}, [_valid(total[0], kernel[0], strides[0])]
-    if padding != "same":
-        raise call.unsupported(f"padding={padding!r}")
-    out = [None if n is None else -(-n // s) for n, s in zip(sizes, strides, strict=True)]
-    pads = [same(n, k, s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
-    known = [pad for pad in pads if pad is not None]
-    if len(known) < len(pads):
+    pads, out = options.window(call, sizes, kernel, strides)
+    if pads is None:
         return {"auto_pad": "SAME_UPPER"}, out
-    if not any(before or after for before, after in known):
+    if not any(before or after for before, after in pads):
         return {}, out
-    return {"pads": [pad[0] for pad in known] + [pad[1] for pad in known]}, out
-
-
-def _valid(size: Dim, kernel: int, stride: int) -> Dim:
-    return None if size is None else (size - kernel) // stride + 1
+    return {"pads": [pad[0] for pad in pads] + [pad[1] for pad in pads]}, out
 
 
 def to_first(kernel: Array) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from ..options import einsum_equation
 from .activations import activate
 from .builder import Value
 from .call import Call, layer
@@ -34,18 +34,8 @@ def dense(call: Call) -> Value:
 def einsum_dense(call: Call) -> Value:
     """An Einsum; an ellipsis is written out, since the number of axes is known."""
     b, x, kernel = call.b, call.b.last(call.x), call.weight("kernel")
-    equation = call.text("equation").replace(" ", "")
-    inputs, arrow, output = equation.partition("->")
-    left, comma, right = inputs.partition(",")
-    if not (arrow and comma):
-        raise call.unsupported(f"equation={equation!r}")
-    letters = "".join(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in equation)
-    hidden = letters[: x.rank - len(left.replace("...", ""))]
-    left, output = left.replace("...", hidden), output.replace("...", hidden)
-    sizes: dict[str, Any] = {**dict(zip(right, kernel.shape, strict=True))}
-    sizes |= dict(zip(left, x.shape, strict=True))
-    shape = tuple(sizes[letter] for letter in output)
-    name = b.node("Einsum", x.name, b.weight(kernel), equation=f"{left},{right}->{output}")
+    equation, shape = einsum_equation(call, x, kernel)
+    name = b.node("Einsum", x.name, b.weight(kernel), equation=equation)
     if call.option("bias_axes"):
         name = b.node("Add", name, b.weight(call.weight("bias")))
     return activate(call, Value(name, shape))

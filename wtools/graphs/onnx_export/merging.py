@@ -4,56 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from .builder import Builder, Dim, Value
+from .. import shapes
+from ..options import dot_axes
+from ..values import Shape
+from .builder import Builder, Value
 from .call import Call, layer
 from .normalization import l2_normalized
 
 
-def aligned(b: Builder, values: Sequence[Value]) -> list[Value]:
-    """The values of one rank in one layout: channels first where any of them is."""
-    if any(v.first for v in values):
-        return [b.first(v) for v in values]
-    return list(values)
-
-
-def same_rank(b: Builder, values: Sequence[Value]) -> list[Value]:
-    """The values with axes of one element after the batch, until all have the same rank, and in
-    the same layout (keras/src/layers/merging/base_merge.py)."""
-    rank = max(v.rank for v in values)
-    if all(v.rank == rank for v in values):
-        return aligned(b, values)
-    found = []
-    for value in values:
-        value = b.last(value)
-        missing = rank - value.rank
-        if missing:
-            axes = list(range(1, 1 + missing))
-            shape = (value.shape[0], *[1] * missing, *value.shape[1:])
-            value = replace(
-                value, name=b.node("Unsqueeze", value.name, b.constant(axes)), shape=shape
-            )
-        found.append(value)
-    return found
-
-
-def broadcast(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
-    """The shape of an elementwise result."""
-    rank = max(map(len, shapes))
-    full = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
-    found: list[Dim] = []
-    for sizes in zip(*full, strict=True):
-        others = [n for n in sizes if n != 1]
-        known = [n for n in others if n is not None]
-        found.append(known[0] if known else (None if others else 1))
-    return tuple(found)
+def _widened(b: Builder, value: Value, count: int, shape: Shape) -> Value:
+    name = b.node("Unsqueeze", value.name, b.constant(list(range(1, 1 + count))))
+    return replace(value, name=name, shape=shape)
 
 
 def _merge(call: Call, op: str, *, chain: bool) -> Value:
     """`chain`: the operation takes two inputs at a time; else all of them at once."""
     b = call.b
-    values = same_rank(b, call.inputs)
-    shape = broadcast(*(v.shape for v in values))
+    values = b.same_rank(call.inputs, partial(_widened, b))
+    shape = shapes.broadcast(*(v.shape for v in values))
     mask = merged_mask(call, values)
     name = values[0].name
     if chain:
@@ -117,16 +87,12 @@ def concatenate(call: Call) -> Value:
 
 def joined(b: Builder, values: Sequence[Value], axis: int) -> Value:
     """The values one after the other along Keras' `axis`."""
-    values = aligned(b, values)
+    values = b.aligned(values)
     axis %= values[0].rank
-    sizes = [v.shape[axis] for v in values]
-    shape = [*values[0].shape]
-    for other in values[1:]:
-        shape = [n if n is not None else m for n, m in zip(shape, other.shape, strict=True)]
-    shape[axis] = None if None in sizes else sum(n for n in sizes if n is not None)
+    shape = shapes.joined([v.shape for v in values], axis)
     at = b.axis(values[0], axis)
     name = b.node("Concat", *(v.name for v in values), axis=at)
-    return replace(values[0], name=name, shape=tuple(shape), mask=None)
+    return replace(values[0], name=name, shape=shape, mask=None)
 
 
 @layer("Dot")
@@ -134,22 +100,11 @@ def dot(call: Call) -> Value:
     """The batches' products, summed over one axis of each (keras: `batch_dot`)."""
     b = call.b
     left, right = (b.last(v) for v in call.inputs)
-    axes = call.option("axes", -1)
-    pair = [axes, axes] if isinstance(axes, int) else list(axes)
-    if len(pair) != 2 or not all(type(axis) is int for axis in pair):
-        raise call.unsupported(f"axes={axes!r}")
+    pair = dot_axes(call)
     if call.flag("normalize"):
         left = l2_normalized(b, left, [pair[0]], 1e-12)
         right = l2_normalized(b, right, [pair[1]], 1e-12)
-    one, other = pair[0] % left.rank, pair[1] % right.rank
-    letters = iter("abcdefghijklmnopq")
-    mine = ["z", *(next(letters) for _ in range(left.rank - 1))]
-    its = ["z", *(next(letters) for _ in range(right.rank - 1))]
-    mine[one] = its[other] = "y"
-    out = [x for x in mine if x != "y"] + [x for x in its[1:] if x != "y"]
-    equation = f"{''.join(mine)},{''.join(its)}->{''.join(out)}"
-    sizes = dict(zip(mine + its, [*left.shape, *right.shape], strict=True))
-    shape = tuple(sizes[letter] for letter in out)
+    equation, shape = shapes.dot_equation(left, right, pair)
     y = Value(b.node("Einsum", left.name, right.name, equation=equation), shape)
     if y.rank == 1:
         y = Value(b.node("Unsqueeze", y.name, b.constant([1])), (*shape, 1))

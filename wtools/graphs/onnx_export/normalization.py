@@ -10,18 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...tree import Tensor
+from .. import options
+from ..options import option_axes
 from .builder import Builder, Value
 from .call import Call, layer
 
 MOST = 1 << 22  # elements of ones that stand for a gamma which the file does not have
-
-
-def _axes(call: Call, x: Value, default: Any = -1) -> list[int]:
-    axes = call.option("axis", default)
-    axes = list(axes) if isinstance(axes, (list, tuple)) else [axes]
-    if not all(type(axis) is int for axis in axes):
-        raise call.unsupported(f"axis={axes!r}")
-    return sorted(axis % x.rank for axis in axes)
 
 
 def _optional(call: Call, option: str, role: str, fill: float, like: Tensor) -> str:
@@ -37,7 +31,7 @@ def batch_normalization(call: Call) -> Value:
     b, mean = call.b, call.weight("moving_mean", "running_mean")
     variance = call.weight("moving_variance", "running_std")
     x = call.x
-    axes = _axes(call, x)
+    axes = option_axes(call, x)
     if len(axes) != 1:
         raise call.unsupported(f"axis={axes!r}")
     if axes[0] == x.rank - 1:
@@ -67,7 +61,7 @@ def batch_normalization(call: Call) -> Value:
 def layer_normalization(call: Call) -> Value:
     """LayerNormalization over trailing axes; over others after a transposition there and back."""
     b, x = call.b, call.b.last(call.x)
-    axes = _axes(call, x)
+    axes = option_axes(call, x)
     order = [i for i in range(x.rank) if i not in axes] + axes
     moved = order != list(range(x.rank))
     name = b.node("Transpose", x.name, perm=order) if moved else x.name
@@ -94,7 +88,7 @@ def layer_normalization(call: Call) -> Value:
 def group_normalization(call: Call) -> Value:
     """The groups become the channels of an InstanceNormalization, then scale and shift."""
     b = call.b
-    axes = _axes(call, call.x)
+    axes = option_axes(call, call.x)
     last = axes == [call.x.rank - 1]
     if not last and axes != [1]:
         raise call.unsupported(f"axis={axes!r}")
@@ -120,7 +114,7 @@ def group_normalization(call: Call) -> Value:
 def rms_normalization(call: Call) -> Value:
     """x / sqrt(mean(x^2) + epsilon) * scale."""
     b, x = call.b, call.b.last(call.x)
-    axes = _axes(call, x)
+    axes = option_axes(call, x)
     if axes != list(range(x.rank - len(axes), x.rank)):
         raise call.unsupported(f"axis={axes!r}")
     square = b.node("Mul", x.name, x.name)
@@ -140,22 +134,14 @@ def l2_normalized(b: Builder, x: Value, axes: Sequence[int], epsilon: float) -> 
 
 @layer("UnitNormalization", masks=True)
 def unit_normalization(call: Call) -> Value:
-    return l2_normalized(call.b, call.x, _axes(call, call.x), 1e-12)
+    return l2_normalized(call.b, call.x, option_axes(call, call.x), 1e-12)
 
 
 @layer("Normalization")
 def normalization(call: Call) -> Value:
     """(x - mean) / max(sqrt(variance), epsilon), or back with invert=True."""
     b, x = call.b, call.x
-    axes = [] if call.layer.config.get("axis", -1) is None else _axes(call, x)
-    sizes = [x.shape[i] if i in axes else 1 for i in range(x.rank)]
-    shape = [n for n in sizes if n is not None]
-    if len(shape) < x.rank:
-        raise call.unsupported(f"axis={axes!r} of unknown size")
-    if call.optional("mean") is not None:
-        stored = call.weight("mean"), call.weight("variance")
-    else:
-        stored = Tensor.of("mean", _values(call, "mean")), Tensor.of("v", _values(call, "variance"))
+    stored, shape = options.normalization(call, x)
     epsilon = np.float32(1e-7)
     offset = _laid(b, x, "mean", stored[0], shape, lambda mean: mean)
     factor = _laid(b, x, "deviation", stored[1], shape, lambda v: np.maximum(np.sqrt(v), epsilon))
@@ -180,17 +166,6 @@ def _laid(
     return b.combined(f"{b.scope}/{role}", target, [tensor], compute)
 
 
-def _values(call: Call, option: str) -> Any:
-    value = call.option(option)
-    if isinstance(value, Mapping):
-        config = value.get("config")
-        value = config.get("value") if isinstance(config, Mapping) else None
-    array = np.asarray(value, np.float32) if value is not None else np.zeros(0, np.float32)
-    if not array.size:
-        raise call.unsupported(f"neither a {option} in its weights nor one in its config")
-    return array
-
-
 @layer("Rescaling")
 def rescaling(call: Call) -> Value:
     """x * scale + offset, numbers or one for each channel."""
@@ -199,7 +174,9 @@ def rescaling(call: Call) -> Value:
         x = replace(x, name=b.node("Cast", x.name, to=1), dtype="float32")
     for option, op, neutral in (("scale", "Mul", 1.0), ("offset", "Add", 0.0)):
         value = call.option(option, neutral)
-        array = _values(call, option) if isinstance(value, Mapping) else np.asarray(value)
+        array = (
+            options.config_array(call, option) if isinstance(value, Mapping) else np.asarray(value)
+        )
         array = b.along(x, np.asarray(array, np.float32))
         if np.all(array == neutral):
             continue
@@ -212,9 +189,6 @@ def rescaling(call: Call) -> Value:
 def layer_scale(call: Call) -> Value:
     """The layer of keras.applications' ConvNeXt: x * gamma, a factor for each channel."""
     b, x = call.b, call.x
-    weights = list(call.layer.weights.values())
-    if len(weights) != 1 or weights[0].ndim != 1:
-        raise call.unsupported(f"the weights {list(call.layer.weights)}")
-    gamma = weights[0]
+    gamma = options.only_weight(call)
     wide = (gamma.size, *[1] * (x.rank - 2)) if x.first else None
     return replace(x, name=b.node("Mul", x.name, b.weight(gamma, wide)))

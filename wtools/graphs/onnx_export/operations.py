@@ -1,8 +1,6 @@
 """Operations on tensors outside layers: keras.ops in Keras 3, TFOpLambda in Keras 2.
 
-Keras 3 writes an operation as a layer of its class ("Multiply"), Keras 2 as a TFOpLambda with the
-name of TensorFlow's function ("math.multiply"). The tensors come as arguments, the rest as
-arguments (TensorFlow) or as the operation's config (Keras 3).
+See graphs/operands.py for what they are given.
 """
 
 from __future__ import annotations
@@ -13,31 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..operands import ACTIVATIONS, LEFT, RIGHT, alike, given, tensor
+from ..shapes import axes_of, broadcast, reduced
 from . import activations
 from .builder import Value
 from .call import Call, operation
-from .merging import aligned, broadcast
 
 _NUMPY_TO_ONNX = {"float32": 1, "float16": 1, "float64": 1, "bfloat16": 1, "int32": 6, "int64": 7}
-
-
-def given(call: Call, at: int, *names: str, default: Any = None) -> Any:
-    """Argument number `at`, or the one of those names, or the option of the config."""
-    for name in names:
-        value = call.argument(at, name)
-        if value is not None:
-            return value
-        if call.layer.config.get(name) is not None and name != "name":
-            return call.layer.config[name]
-    return call.argument(at, names[0] if names else "", default)
-
-
-def tensor(call: Call, at: int = 0, *names: str) -> Value:
-    """That argument, which must be a tensor."""
-    value = given(call, at, *(names or ("x", "input", "features", "logits", "inputs", "value")))
-    if not isinstance(value, Value):
-        raise call.unsupported(f"the operand {value!r}")
-    return value
 
 
 def operands(call: Call, *pairs: Sequence[str]) -> tuple[list[str], Value]:
@@ -52,13 +32,7 @@ def operands(call: Call, *pairs: Sequence[str]) -> tuple[list[str], Value]:
 
 def mixed(call: Call, found: Sequence[Any], dtype: str) -> tuple[list[str], Value]:
     """As `operands`; numbers become constants of the dtype."""
-    values = [value for value in found if isinstance(value, Value)]
-    rank = max(value.rank for value in values)
-    if any(value.rank < rank for value in values):
-        values = [call.b.last(value) for value in values]
-    else:
-        values = aligned(call.b, values)
-    like = next(value for value in values if value.rank == rank)
+    values, like = alike(call.b, [value for value in found if isinstance(value, Value)])
     names, shapes = [], []
     left = iter(values)
     for value in found:
@@ -94,22 +68,6 @@ _UNARY = {
     "Sqrt": "Sqrt", "Sin": "Sin", "Cos": "Cos", "Floor": "Floor", "Ceil": "Ceil", "Erf": "Erf",
     "Reciprocal": "Reciprocal", "Sign": "Sign", "Round": "Round", "Tan": "Tan",
 }  # fmt: skip
-_ACTIVATIONS = {
-    "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
-    "Softplus": "softplus", "Softsign": "softsign", "Selu": "selu", "Silu": "silu",
-    "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "HardTanh": "hard_tanh",
-    "LogSigmoid": "log_sigmoid", "TanhShrink": "tanh_shrink",
-    "Squareplus": "squareplus", "SparseSigmoid": "sparse_sigmoid",
-}  # fmt: skip
-LEFT, RIGHT = ("x1", "x", "a"), ("x2", "y", "b")
-
-
-def axes_of(call: Call, x: Value, axis: Any) -> list[int]:
-    """Axes in Keras' order, positive; all of them for None."""
-    if axis is None:
-        return list(range(x.rank))
-    listed = axis if isinstance(axis, (list, tuple)) else [axis]
-    return sorted(int(a) % x.rank for a in listed)
 
 
 @operation(*_BINARY)
@@ -155,12 +113,11 @@ def any_all(call: Call) -> Value:
     b, x = call.b, call.b.last(tensor(call))
     if x.dtype != "bool":
         raise call.unsupported("an operand that is not boolean")
-    axes = axes_of(call, x, given(call, 1, "axis"))
+    axes = axes_of(given(call, 1, "axis"), x.rank)
     keep = bool(given(call, 2, "keepdims", default=False))
     op = "ReduceMax" if call.layer.kind == "Any" else "ReduceMin"
     number = b.node(op, b.node("Cast", x.name, to=1), b.constant(axes), keepdims=int(keep))
-    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes)
-    return Value(b.node("Cast", number, to=9), shape, "bool")
+    return Value(b.node("Cast", number, to=9), reduced(x.shape, axes, keep), "bool")
 
 
 @operation("Where")
@@ -190,9 +147,9 @@ def rsqrt(call: Call) -> Value:
     return call.b.unary("Reciprocal", call.b.unary("Sqrt", tensor(call)))
 
 
-@operation(*_ACTIVATIONS)
+@operation(*ACTIVATIONS)
 def activation(call: Call) -> Value:
-    return activations.activate(call, tensor(call), _ACTIVATIONS[call.layer.kind])
+    return activations.activate(call, tensor(call), ACTIVATIONS[call.layer.kind])
 
 
 @operation("ReLU")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..options import pool_window
 from .builder import Builder, Value
 from .call import Call, layer
 from .convolutions import window
@@ -12,10 +13,7 @@ from .convolutions import window
 def _pool(call: Call, op: str) -> Value:
     """ONNX, like Keras, leaves the padding out of an average (count_include_pad=0)."""
     x, shaped = call.image()
-    count = x.rank - 2
-    option = "pool_length" if "pool_length" in call.layer.config else "pool_size"
-    extents = call.integers(option, count, 2)
-    strides = extents if call.option("strides") is None else call.integers("strides", count)
+    extents, strides = pool_window(call, x.rank - 2)
     pads, sizes = window(call, shaped.shape[2:], extents, strides)
     name = call.b.node(op, x.name, kernel_shape=extents, strides=strides, **pads)
     return call.from_first(name, (*shaped.shape[:2], *sizes))

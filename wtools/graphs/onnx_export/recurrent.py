@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .builder import Builder, Dim, Value
+from ..options import both_ways, directions, serialized
+from ..options import series as series_of
+from ..values import Dim
+from .builder import Builder, Value
 from .call import Call, Result, layer
 from .cells import OPERATORS, Cell, attributes, cell_of, weights
 from .masks import compacted, flipped, mask_of, spread, steps
@@ -95,17 +98,7 @@ def _checked(call: Call, config: Mapping[str, Any]) -> None:
 
 def _arguments(call: Call, states: int) -> tuple[Value, list[Value]]:
     """(series, initial states): a list of tensors in Keras 2, arguments in Keras 3."""
-    given = call.args[0] if call.args else None
-    more = call.argument(1, "initial_state", [])
-    if isinstance(given, (list, tuple)):
-        values = call.inputs
-        x, initial = values[0], values[1:]
-    else:
-        x, initial = call.x, []
-    initial = initial or (list(more) if isinstance(more, (list, tuple)) else [more])
-    if len(initial) not in (0, states) or not all(isinstance(v, Value) for v in initial):
-        raise call.unsupported(f"{len(initial)} initial states")
-    mask = call.argument(2, "mask")
+    x, mask, initial = series_of(call, states)
     if isinstance(mask, Value):
         x = replace(x, mask=mask)
     return replace(call.b.last(x), mask=x.mask), initial
@@ -170,14 +163,14 @@ def rnn(call: Call) -> Result:
 
 def _cells(call: Call) -> list[Cell]:
     cell = call.option("cell")
-    kind, config = _serialized(cell)
+    kind, config = serialized(cell)
     listed = [cell]
     if kind == "StackedRNNCells":
         listed = config.get("cells", [])
     found = []
-    names = [str(_serialized(one)[1].get("name", "")) for one in listed]
+    names = [str(serialized(one)[1].get("name", "")) for one in listed]
     for one, name in zip(listed, names, strict=True):
-        kind, config = _serialized(one)
+        kind, config = serialized(one)
         if kind not in _CELLS:
             raise call.unsupported(f"the cell {kind}")
         mine = {
@@ -191,26 +184,17 @@ def _cells(call: Call) -> list[Cell]:
     return found
 
 
-def _serialized(value: Any) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
-        return "", {}
-    return str(value.get("class_name")).rpartition(">")[2], value["config"]
-
-
 @layer("Bidirectional")
 def bidirectional(call: Call) -> Result:
     """One node for both directions where nothing is masked and the two are alike."""
     b = call.b
-    kind, config = _serialized(call.option("layer"))
+    (kind, config), (other_kind, other) = both_ways(call)
     if kind not in OPERATORS:
         raise call.unsupported(f"the layer {kind}")
     _checked(call, config)
-    other_kind, other = _serialized(call.layer.config.get("backward_layer"))
-    if not other_kind:
-        other_kind, other = kind, {**config, "go_backwards": not config.get("go_backwards")}
     if other_kind not in OPERATORS:
         raise call.unsupported(f"the backward layer {other_kind}")
-    ahead, back = _directions(call)
+    ahead, back = directions(call)
     cells = [cell_of(call, kind, config, ahead), cell_of(call, other_kind, other, back)]
     x, initial = _arguments(call, sum(cell.states for cell in cells))
     mode = call.layer.config.get("merge_mode", "concat")
@@ -234,19 +218,6 @@ def bidirectional(call: Call) -> Result:
         ends = [Value(s, (x.shape[0], u)) for s, u in zip(states, units, strict=True)]
         return (*outputs, *ends)
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _directions(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The weights of the two directions, by the first part of their role."""
-    ahead: dict[str, Any] = {}
-    back: dict[str, Any] = {}
-    heads = list(dict.fromkeys(role.partition("/")[0] for role in call.layer.weights))
-    if len(heads) != 2:
-        raise call.unsupported(f"the weights {list(call.layer.weights)}")
-    backward = next((head for head in heads if head.startswith("backward")), heads[1])
-    for role, tensor in call.layer.weights.items():
-        (back if role.partition("/")[0] == backward else ahead)[role] = tensor
-    return ahead, back
 
 
 def _both(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 from ... import __version__
-from ...errors import CorruptError, UnsupportedError, printable
 from ...tree import Tensor
-from ..ir import Graph, Layer, Node, Ref
-from ..onnx_export import is_operation
-from .call import LAYERS, MASKING, OPERATIONS, Call
+from ..calls import given, input_dtype, input_shape, made
+from ..ir import Graph, Ref
+from .call import TABLE, Call
 from .code import Code, Value
 from .names import LONGEST
 from .parts import PARTS, sources
@@ -67,99 +65,18 @@ def export(graph: Graph) -> Exported:
     for number, node in enumerate(graph.nodes):
         code.scope = node.layer.path or node.layer.kind
         if node.layer.kind == "InputLayer":
-            inputs.append(_input(node.layer, code))
+            inputs.append(code.new(input_shape(node.layer), input_dtype(node.layer)))
             values[Ref(number)] = inputs[-1]
             continue
-        made = _called(code, node, values, graph.version, once=calls[id(node.layer)] == 1)
-        for output, one in enumerate(made):
+        args, kwargs = given(node.args, values), given(dict(node.kwargs), values)
+        once = calls[id(node.layer)] == 1
+        call = Call(code, node.layer, args, kwargs, graph.version, once)
+        for output, one in enumerate(made(call, TABLE)):
             values[Ref(number, output)] = one
     code.scope = "output"
-    results = [code.last(_given(ref, values)) for _, ref in graph.outputs]
+    results = [code.last(given(ref, values)) for _, ref in graph.outputs]
     source = _source(graph, code, inputs, results)
     return Exported(source, code.weights, code.origins, code.changes)
-
-
-def _input(layer: Layer, code: Code) -> Value:
-    shape = layer.config.get("batch_shape")
-    if not isinstance(shape, (list, tuple)) or not all(n is None or type(n) is int for n in shape):
-        raise UnsupportedError(f"the shape of input {layer.path!r} is not known: {shape!r}")
-    dtype = str(layer.config.get("dtype"))
-    if dtype.startswith(("float", "mixed", "bfloat")):
-        dtype = "float32"
-    return code.new(tuple(shape), dtype)
-
-
-def _called(
-    code: Code, node: Node, values: Mapping[Ref, Value], version: int, *, once: bool
-) -> tuple[Value, ...]:
-    layer = node.layer
-    args, kwargs = _given(node.args, values), _given(dict(node.kwargs), values)
-    call = Call(code, layer, args, kwargs, version, once)
-    function = (OPERATIONS if is_operation(layer) else LAYERS).get(layer.kind)
-    if function is None:
-        raise UnsupportedError(
-            f"{layer.kind} is not a layer that wtools can write as a PyTorch module: "
-            f"{_shown(layer.config)}",
-            place=f"layer {layer.path!r}",
-            advice="Without --module the weights alone are converted.",
-        )
-    try:
-        made = function(call)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise CorruptError(
-            f"{layer.kind} cannot be what its config and weights say ({error}): "
-            f"{_shown(layer.config)}",
-            place=f"layer {layer.path!r}",
-        ) from error
-    except UnsupportedError as error:
-        error.reason += f": {_shown(layer.config)}"
-        raise
-    unseen = [value for value in _tensors([args, kwargs]) if value.id not in call.seen]
-    if unseen:
-        raise call.unsupported(f"a further tensor of shape {unseen[0].shape}")
-    if not isinstance(made, Value):
-        return made
-    return (replace(made, mask=_mask(args)),) if layer.kind in MASKING else (made,)
-
-
-def _tensors(value: Any) -> Iterator[Value]:
-    if isinstance(value, Value):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _tensors(inner)
-
-
-def _mask(args: Any) -> Value | None:
-    return next((value.mask for value in _tensors(args)), None)
-
-
-def _given(value: Any, values: Mapping[Ref, Value]) -> Any:
-    """A nested argument with Values in place of Refs."""
-    if isinstance(value, Ref):
-        if value not in values:
-            raise CorruptError(f"output {value.output} of a layer that has fewer is used")
-        return values[value]
-    if isinstance(value, Mapping):
-        return {key: _given(inner, values) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_given(inner, values) for inner in value)
-    return value
-
-
-def _shown(config: Mapping[str, Any]) -> str:
-    """The options of a layer that have to do with what it computes."""
-    hidden = ("initializer", "regularizer", "constraint", "name", "trainable", "quantization")
-    shown = {
-        key: value
-        for key, value in config.items()
-        if not any(word in key for word in hidden) and value is not None
-    }
-    text = printable(shown)
-    return text if len(text) < 600 else text[:600] + "..."
 
 
 def _source(graph: Graph, code: Code, inputs: list[Value], results: list[Value]) -> str:

@@ -6,37 +6,17 @@ from typing import Any
 
 from ...layouts import rearrange
 from ...tree import Tensor
+from ..options import attention_heads, attention_inputs
 from .call import Call, Result, layer
 from .code import Value, Weight
 
 
-@layer("MultiHeadAttention")
+@layer("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention")
 def multi_head_attention(call: Call) -> Result:
-    heads = call.integer("num_heads")
-    return _heads(call, heads, heads, call.integer("key_dim"))
-
-
-@layer("GroupQueryAttention", "GroupedQueryAttention")
-def grouped_query_attention(call: Call) -> Result:
-    """Several query heads share a key and a value head."""
-    heads = call.integer("num_query_heads")
-    return _heads(call, heads, call.integer("num_key_value_heads"), call.integer("head_dim"))
-
-
-def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
-    b = call.b
-    query = b.last(call.argument(0, "query"))
-    value = b.last(call.argument(1, "value"))
-    given = call.argument(2, "key")
-    key = value if given is None else b.last(given)
-    if query.rank != 3 or value.rank != 3:
-        raise call.unsupported(f"{query.rank} axes")
-    axes = call.option("attention_axes", [1])
-    if list(axes if isinstance(axes, (list, tuple)) else [axes]) not in ([1], [-2]):
-        raise call.unsupported(f"attention_axes={axes!r}")
-    for option in ("use_gate", "sliding_window"):
-        if call.option(option):
-            raise call.unsupported(f"{option}={call.option(option)!r}")
+    """In a grouped one, several query heads share a key and a value head."""
+    b, (heads, shared, size) = call.b, attention_heads(call)
+    query, value, given = attention_inputs(call, b.last)
+    key = value if given is None else given
     if call.argument(99, "return_attention_scores", False):
         raise call.unsupported("return_attention_scores=True")
     out = call.weight("attention_output/kernel", "output/kernel")
@@ -55,7 +35,7 @@ def _heads(call: Call, heads: int, shared: int, size: int) -> Result:
     rest += ", zeros=True" if call.number("dropout", 0.0) > 0 else ""
     part = b.part("MultiHeadAttention")
     ref = b.module(call.layer.path, f"{part}({', '.join(map(str, numbers))}{rest})", weights)
-    mask = _mask(call, query, value, key if given is not None else None)
+    mask = _mask(call, query, value, given)
     more = f", {mask}" if mask else ""
     text = f"{ref}({query}, {value}, {key}{more})"
     return b.value(text, (*query.shape[:2], out.shape[-1]), mask=query.mask)

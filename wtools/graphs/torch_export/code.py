@@ -21,16 +21,14 @@ import numpy as np
 from ...errors import CorruptError, UsageError
 from ...layouts import keras, rearrange, torch
 from ...tree import Array, LazyData, Tensor
-from ..onnx_export.builder import as_float32
+from ..values import Dim, Laid, Layouts, Shape, as_float32
 from .names import LOCALS, Attributes, Names
 
-Dim = int | None
-Shape = tuple[Dim, ...]
 TOKEN = re.compile("\0(\\d+)\0")
 
 
 @dataclass(frozen=True)
-class Value:
+class Value(Laid):
     """A tensor in forward(). In an f-string it is its own name.
 
     shape: as Keras has it, the batch included; None where it is not known. first: its channels,
@@ -49,12 +47,8 @@ class Value:
         return f"\0{self.id}\0"
 
     @property
-    def rank(self) -> int:
-        return len(self.shape)
-
-    @property
-    def channels(self) -> Dim:
-        return self.shape[-1]
+    def key(self) -> int:
+        return self.id
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class Weight:
 
 
 @dataclass
-class Code:
+class Code(Layouts[Value]):
     """Statements in order, submodules and their weights by name. `scope`: the layer at work."""
 
     scope: str = ""
@@ -198,23 +192,6 @@ class Code:
             if back:
                 self._turned[self._turned[key].id, back] = value
         return replace(self._turned[key], mask=value.mask, shape=value.shape)
-
-    def axis(self, value: Value, axis: int) -> int:
-        """The axis in torch that is Keras' `axis` of the value."""
-        axis = axis % value.rank
-        if not value.first or axis == 0:
-            return axis
-        return 1 if axis == value.rank - 1 else axis + 1
-
-    def along(self, value: Value, array: Any) -> Array:
-        """`array`, which broadcasts against the value in Keras, laid out as the value is."""
-        array = np.asarray(array, np.float32)
-        if not value.first or not array.ndim:
-            unchanged: Array = array
-            return unchanged
-        full = array.reshape((1,) * (value.rank - array.ndim) + array.shape)
-        moved: Array = np.moveaxis(full, -1, 1)
-        return moved
 
     def constant(self, role: str, array: Any) -> str:
         """An array that the file has in its config, as a buffer of the module."""

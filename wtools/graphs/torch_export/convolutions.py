@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...tree import Tensor
-from ..onnx_export.convolutions import same
+from .. import options
+from ..values import Dim
 from .activations import activate
 from .call import Call, layer
-from .code import Code, Dim, Value, Weight, listed, many, moved, tupled
+from .code import Code, Value, Weight, listed, many, moved, tupled
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,12 @@ def window(
 
     kernel: the extents, dilation included.
     """
-    padding = call.text("padding", "valid").lower()
-    valid = [_valid(n, k, s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
-    if padding == "valid":
-        return Padding(), valid
-    if padding == "causal" and len(kernel) == 1:
-        ahead, size = kernel[0] - 1, sizes[0]
-        longer = None if size is None else size + ahead
-        return Padding(pads=(ahead, 0) if ahead else ()), [_valid(longer, kernel[0], strides[0])]
-    if padding != "same":
-        raise call.unsupported(f"padding={padding!r}")
-    out = [None if n is None else -(-n // s) for n, s in zip(sizes, strides, strict=True)]
-    pads = [same(n, k, s) for n, k, s in zip(sizes, kernel, strides, strict=True)]
-    known = [pad for pad in pads if pad is not None]
-    if len(known) < len(pads):
+    pads, out = options.window(call, sizes, kernel, strides)
+    if pads is None:
         return Padding(dynamic=True), out
-    if all(before == after for before, after in known):
-        return Padding(tuple(before for before, _ in known)), out
-    return Padding(pads=tuple(n for pad in reversed(known) for n in pad)), out
-
-
-def _valid(size: Dim, kernel: int, stride: int) -> Dim:
-    return None if size is None else (size - kernel) // stride + 1
+    if all(before == after for before, after in pads):
+        return Padding(tuple(before for before, _ in pads)), out
+    return Padding(pads=tuple(n for pair in reversed(pads) for n in pair)), out
 
 
 def _bias(call: Call, size: int) -> dict[str, Weight]:

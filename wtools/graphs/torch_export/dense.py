@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...tree import Tensor
+from ..options import einsum_equation
 from .activations import activate
 from .call import Call, layer
 from .code import Value, Weight, moved, tupled
@@ -52,26 +53,15 @@ def _weight(kernel: Tensor, flat: tuple[int, ...]) -> Weight:
 def einsum_dense(call: Call) -> Value:
     """torch.einsum; an ellipsis is written out, since the number of axes is known."""
     b, x, kernel = call.b, call.b.last(call.x), call.weight("kernel")
-    equation = call.text("equation").replace(" ", "")
-    inputs, arrow, output = equation.partition("->")
-    left, comma, right = inputs.partition(",")
-    if not (arrow and comma):
-        raise call.unsupported(f"equation={equation!r}")
-    letters = "".join(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in equation)
-    hidden = letters[: x.rank - len(left.replace("...", ""))]
-    left, output = left.replace("...", hidden), output.replace("...", hidden)
-    sizes: dict[str, Any] = {**dict(zip(right, kernel.shape, strict=True))}
-    sizes |= dict(zip(left, x.shape, strict=True))
-    shape = tuple(sizes[letter] for letter in output)
+    equation, shape = einsum_equation(call, x, kernel)
     weights = {"weight": Weight(kernel.shape, (kernel,))}
     extra = ""
     if call.option("bias_axes"):
         bias = call.weight("bias")
         weights["bias"] = Weight(bias.shape, (bias,))
         extra = f", {tupled(bias.shape)}"
-    whole = f"{left},{right}->{output}"
     part = b.part("EinsumLinear")
-    ref = call.module(f"{part}({whole!r}, {tupled(kernel.shape)}{extra})", **weights)
+    ref = call.module(f"{part}({equation!r}, {tupled(kernel.shape)}{extra})", **weights)
     return activate(call, b.value(f"{ref}({x})", shape))
 
 

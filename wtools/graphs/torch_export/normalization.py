@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...tree import Tensor
+from .. import options
+from ..options import option_axes
 from .call import Call, layer
 from .code import Code, Value, Weight, filled, listed, spelled, tupled
 
 LARGEST = 1 << 24  # elements of a mean that is repeated along an axis
-
-
-def axes_of(call: Call, x: Value, default: Any = -1) -> list[int]:
-    """The option `axis` as positive numbers."""
-    axes = call.option("axis", default)
-    axes = list(axes) if isinstance(axes, (list, tuple)) else [axes]
-    if not all(type(axis) is int for axis in axes):
-        raise call.unsupported(f"axis={axes!r}")
-    return sorted(axis % x.rank for axis in axes)
 
 
 def _affine(call: Call, size: int) -> dict[str, Weight]:
@@ -53,7 +46,7 @@ def batch_normalization(call: Call) -> Value:
     b, mean = call.b, call.weight("moving_mean", "running_mean")
     variance = call.weight("moving_variance", "running_std")
     x = call.x
-    axes = axes_of(call, x)
+    axes = option_axes(call, x)
     if len(axes) != 1:
         raise call.unsupported(f"axis={axes!r}")
     if mean.size != variance.size:
@@ -83,7 +76,7 @@ def batch_normalization(call: Call) -> Value:
 def layer_normalization(call: Call) -> Value:
     """nn.LayerNorm over trailing axes; over others after a permute there and back."""
     b, x = call.b, call.b.last(call.x)
-    axes = axes_of(call, x)
+    axes = option_axes(call, x)
     if call.flag("rms_scaling"):
         raise call.unsupported("rms_scaling=True")
     scale, center = call.flag("scale", True), call.flag("center", True)
@@ -118,7 +111,7 @@ def _ones(shape: tuple[int, ...]) -> Weight:
 @layer("GroupNormalization", masks=True)
 def group_normalization(call: Call) -> Value:
     b = call.b
-    axes = axes_of(call, call.x)
+    axes = option_axes(call, call.x)
     last = axes == [call.x.rank - 1]
     if not last and axes != [1]:
         raise call.unsupported(f"axis={axes!r}")
@@ -137,7 +130,7 @@ def group_normalization(call: Call) -> Value:
 @layer("RMSNormalization", masks=True)
 def rms_normalization(call: Call) -> Value:
     b, x = call.b, call.b.last(call.x)
-    axes = axes_of(call, x)
+    axes = option_axes(call, x)
     if axes != list(range(x.rank - len(axes), x.rank)):
         raise call.unsupported(f"axis={axes!r}")
     scale = call.weight("scale", "gamma")
@@ -159,24 +152,16 @@ def unit_length(b: Code, x: Value, axes: Sequence[int]) -> str:
 @layer("UnitNormalization", masks=True)
 def unit_normalization(call: Call) -> Value:
     x = call.x
-    return call.b.like(x, unit_length(call.b, x, axes_of(call, x)))
+    return call.b.like(x, unit_length(call.b, x, option_axes(call, x)))
 
 
 @layer("Normalization")
 def normalization(call: Call) -> Value:
     """(x - mean) / max(sqrt(variance), epsilon), or back with invert=True."""
     b, x = call.b, call.x
-    axes = [] if call.layer.config.get("axis", -1) is None else axes_of(call, x)
-    sizes = [x.shape[i] if i in axes else 1 for i in range(x.rank)]
-    shape = [n for n in sizes if n is not None]
-    if len(shape) < x.rank:
-        raise call.unsupported(f"axis={axes!r} of unknown size")
-    if call.optional("mean") is not None:
-        stored = [call.weight("mean"), call.weight("variance")]
-    else:
-        stored = [Tensor.of(name, _values(call, name)) for name in ("mean", "variance")]
+    stored, shape = options.normalization(call, x)
     if math.prod(shape) > LARGEST:
-        raise call.unsupported(f"axis={axes!r} of {math.prod(shape)} elements")
+        raise call.unsupported(f"a mean of {math.prod(shape)} elements")
     laid = b.along(x, np.broadcast_to(np.float32(0), shape)).shape
 
     def spread(array: Any) -> Any:
@@ -200,17 +185,6 @@ def normalization(call: Call) -> Value:
     return b.like(x, f"({x} - {names[0]}) / {names[1]}", mask=None, dtype="float32")
 
 
-def _values(call: Call, option: str) -> Any:
-    value = call.option(option)
-    if isinstance(value, Mapping):
-        config = value.get("config")
-        value = config.get("value") if isinstance(config, Mapping) else None
-    array = np.asarray(value, np.float32) if value is not None else np.zeros(0, np.float32)
-    if not array.size:
-        raise call.unsupported(f"neither a {option} in its weights nor one in its config")
-    return array
-
-
 @layer("Rescaling")
 def rescaling(call: Call) -> Value:
     """x * scale + offset, numbers or one for each channel."""
@@ -218,7 +192,9 @@ def rescaling(call: Call) -> Value:
     text = str(x) if x.dtype == "float32" else f"{x}.float()"
     for option, op, neutral in (("scale", "*", 1.0), ("offset", "+", 0.0)):
         value = call.option(option, neutral)
-        array = np.asarray(_values(call, option) if isinstance(value, Mapping) else value)
+        array = np.asarray(
+            options.config_array(call, option) if isinstance(value, Mapping) else value
+        )
         array = b.along(x, np.asarray(array, np.float32 if array.ndim else np.float64))
         if np.all(array == neutral):
             continue
@@ -231,10 +207,7 @@ def rescaling(call: Call) -> Value:
 def layer_scale(call: Call) -> Value:
     """The layer of keras.applications' ConvNeXt: x * gamma, a factor for each channel."""
     b, x = call.b, call.x
-    weights = list(call.layer.weights.values())
-    if len(weights) != 1 or weights[0].ndim != 1:
-        raise call.unsupported(f"the weights {list(call.layer.weights)}")
-    gamma = weights[0]
+    gamma = options.only_weight(call)
     shape = (gamma.size, *[1] * (x.rank - 2)) if x.first else gamma.shape
     weight = Weight(gamma.shape, (gamma,))
     if shape != gamma.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..options import pool_window
 from .call import Call, layer
 from .code import Value, many, tupled
 from .convolutions import window
@@ -21,9 +22,7 @@ def average_pool(call: Call) -> Value:
 def _pool(call: Call, kind: str) -> Value:
     x, shape = call.image()
     count = x.rank - 2
-    option = "pool_length" if "pool_length" in call.layer.config else "pool_size"
-    extents = call.integers(option, count, 2)
-    strides = extents if call.option("strides") is None else call.integers("strides", count)
+    extents, strides = pool_window(call, count)
     padding, sizes = window(call, shape[2:], extents, strides)
     uneven = bool(padding.pads) or padding.dynamic
     rest = f", stride={many(strides)}" if strides != extents else ""

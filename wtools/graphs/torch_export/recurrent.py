@@ -12,6 +12,7 @@ from typing import Any
 from ...layouts import keras, reorder_gates, torch
 from ...tree import Tensor
 from ..onnx_export.activations import name_of
+from ..options import both_ways, directions, serialized, series
 from .activations import function
 from .call import Call, Result, layer
 from .code import Code, Value, Weight, moved
@@ -178,16 +179,7 @@ def one_way(
 
 def _arguments(call: Call, states: int) -> tuple[Value, list[Value]]:
     """(series, initial states): a list of tensors in Keras 2, arguments in Keras 3."""
-    given = call.args[0] if call.args else None
-    more = call.argument(1, "initial_state", [])
-    if isinstance(given, (list, tuple)):
-        x, *initial = call.inputs
-    else:
-        x, initial = call.x, []
-    initial = initial or (list(more) if isinstance(more, (list, tuple)) else [more])
-    if len(initial) not in (0, states) or not all(isinstance(v, Value) for v in initial):
-        raise call.unsupported(f"{len(initial)} initial states")
-    mask = call.argument(2, "mask", x.mask)
+    x, mask, initial = series(call, states)
     return replace(call.b.last(x), mask=mask), initial
 
 
@@ -199,7 +191,7 @@ def recurrent(call: Call) -> Result:
 @layer("RNN")
 def rnn(call: Call) -> Result:
     """A cell of the kinds above, or several, one after the other."""
-    kind, config = _serialized(call.option("cell"))
+    kind, config = serialized(call.option("cell"))
     if kind == "StackedRNNCells":
         return _stacked(call, config.get("cells", []))
     if kind not in _CELLS:
@@ -207,13 +199,13 @@ def rnn(call: Call) -> Result:
     return _single(call, _CELLS[kind], config)
 
 
-def _stacked(call: Call, serialized: Sequence[Any]) -> Result:
+def _stacked(call: Call, layers: Sequence[Any]) -> Result:
     """Each cell takes the outputs of the one before, in the order in which they are made."""
     b, (x, initial) = call.b, _arguments(call, 0)
-    if x.mask is not None or initial or call.flag("return_state") or not serialized:
+    if x.mask is not None or initial or call.flag("return_state") or not layers:
         raise call.unsupported("stacked cells with a mask or with states")
     made, way = None, call.flag("go_backwards")
-    for kind, config in map(_serialized, serialized):
+    for kind, config in map(serialized, layers):
         name = str(config.get("name"))
         mine = {r: t for r, t in call.layer.weights.items() if name in r.split("/")}
         if kind not in _CELLS:
@@ -253,23 +245,14 @@ def _states(b: Code, cell: Cell, made: Made) -> list[Value]:
     return [b.like(state, f"{state}[0]") for state in made.states]
 
 
-def _serialized(value: Any) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(value, Mapping) or not isinstance(value.get("config"), Mapping):
-        return "", {}
-    return str(value.get("class_name")).rpartition(">")[2], value["config"]
-
-
 @layer("Bidirectional")
 def bidirectional(call: Call) -> Result:
     """One module for both directions where torch.nn has it, else two."""
-    kind, config = _serialized(call.option("layer"))
-    other_kind, other = _serialized(call.layer.config.get("backward_layer"))
-    if not other_kind:
-        other_kind, other = kind, {**config, "go_backwards": not config.get("go_backwards")}
+    (kind, config), (other_kind, other) = both_ways(call)
     if kind not in _KINDS or other_kind not in _KINDS:
         raise call.unsupported(f"the layer {kind or other_kind}")
     x, initial = _arguments(call, _KINDS[kind][2] + _KINDS[other_kind][2])
-    ahead, back = _directions(call)
+    ahead, back = directions(call)
     steps = x.mask is not None
     cells = [
         cell_of(call, kind, config, ahead, steps=steps),
@@ -308,19 +291,6 @@ def _apart(
     if whole:
         parts[1] = b.like(parts[1], f"{parts[1]}.flip(1)")
     return parts, states
-
-
-def _directions(call: Call) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of the two directions, by the first part of their role."""
-    heads = list(dict.fromkeys(role.partition("/")[0] for role in call.layer.weights))
-    if len(heads) != 2:
-        raise call.unsupported(f"the weights {list(call.layer.weights)}")
-    backward = next((head for head in heads if head.startswith("backward")), heads[1])
-    ahead: dict[str, Tensor] = {}
-    back: dict[str, Tensor] = {}
-    for role, tensor in call.layer.weights.items():
-        (back if role.partition("/")[0] == backward else ahead)[role] = tensor
-    return ahead, back
 
 
 def _both(

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from .. import shapes
+from ..options import croppings, paddings, resized, target_shape, upsampled
+from ..shapes import product
+from ..values import Dim
 from .call import Call, layer
-from .code import Code, Dim, Value, listed, spelled
-
-
-def product(sizes: Sequence[Dim]) -> Dim:
-    known = [n for n in sizes if n is not None]
-    return math.prod(known) if len(known) == len(sizes) else None
+from .code import Code, Value, listed, spelled
 
 
 @layer("Flatten")
@@ -39,14 +38,7 @@ def flatten(call: Call) -> Value:
 @layer("Reshape")
 def reshape(call: Call) -> Value:
     b, x = call.b, call.x
-    wanted = call.option("target_shape")
-    if not isinstance(wanted, (list, tuple)) or not all(type(n) is int for n in wanted):
-        raise call.unsupported(f"target_shape={wanted!r}")
-    size = product(x.shape[1:])
-    rest = math.prod(n for n in wanted if n != -1)
-    sizes: list[Dim] = [
-        n if n != -1 else (None if size is None or not rest else size // rest) for n in wanted
-    ]
+    sizes = target_shape(call, x)
     if x.rank == 2 and len(sizes) >= 2 and all(n == 1 for n in sizes[:-1]):
         # one pixel: it is laid out in both ways
         ones = ", None" * (len(sizes) - 1)
@@ -82,57 +74,29 @@ def repeat_vector(call: Call) -> Value:
     return call.b.value(text, (x.shape[0], count, x.shape[1]), x.dtype)
 
 
-def sides(call: Call, option: str, count: int) -> list[tuple[int, int]]:
-    """(before, after) for each axis: one number for all, one an axis, or two an axis."""
-    value = call.option(option)
-    if isinstance(value, int):
-        return [(value, value)] * count
-    if count == 1 and isinstance(value, (list, tuple)) and len(value) == 2:
-        value = [value]
-    if not isinstance(value, (list, tuple)) or len(value) != count:
-        raise call.unsupported(f"{option}={value!r}")
-    pairs = [one if isinstance(one, (list, tuple)) else (one, one) for one in value]
-    return [(int(before), int(after)) for before, after in pairs]
-
-
-def _spatial(call: Call, x: Value) -> list[int]:
-    """The image's axes in Keras' order."""
-    return list(range(2, x.rank)) if call.channels_first else list(range(1, x.rank - 1))
-
-
 @layer("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
 def zero_padding(call: Call) -> Value:
     x = call.b.last(call.x) if call.channels_first else call.b.first(call.x)
-    axes = _spatial(call, x)
-    around = dict(zip(axes, sides(call, "padding", len(axes)), strict=True))
-    return padded(call.b, x, around)
+    return padded(call.b, x, paddings(call, x))
 
 
 def padded(b: Code, x: Value, around: Mapping[int, tuple[int, int]]) -> Value:
     """Zeros before and after axes in Keras' order."""
-    shape = list(x.shape)
     pads = [(0, 0)] * x.rank
-    for axis, (before, after) in around.items():
-        pads[b.axis(x, axis)] = before, after
-        size = shape[axis]
-        shape[axis] = None if size is None else size + before + after
+    for axis, sides in around.items():
+        pads[b.axis(x, axis)] = sides
     while pads and pads[0] == (0, 0):
         pads.pop(0)
     if not pads:
         return replace(x, mask=None)
     numbers = listed([n for pair in reversed(pads) for n in pair])
-    return b.like(x, f"F.pad({x}, ({numbers}))", shape=tuple(shape), mask=None)
+    return b.like(x, f"F.pad({x}, ({numbers}))", shape=shapes.padded(x.shape, around), mask=None)
 
 
 @layer("Cropping1D", "Cropping2D", "Cropping3D")
 def cropping(call: Call) -> Value:
     x = call.b.last(call.x) if call.channels_first else call.x
-    axes = _spatial(call, x)
-    around = sides(call, "cropping", len(axes))
-    cuts = {
-        axis: slice(a or None, -z if z else None) for axis, (a, z) in zip(axes, around, strict=True)
-    }
-    return sliced(call.b, x, cuts)
+    return sliced(call.b, x, croppings(call, x))
 
 
 def sliced(b: Code, x: Value, cuts: Mapping[int, slice]) -> Value:
@@ -161,37 +125,24 @@ def sliced(b: Code, x: Value, cuts: Mapping[int, slice]) -> Value:
 @layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
 def upsampling(call: Call) -> Value:
     x = call.b.last(call.x) if call.channels_first else call.b.first(call.x)
-    axes = _spatial(call, x)
-    factors = call.integers("size", len(axes), 2)
-    shape = list(x.shape)
-    for axis, factor in zip(axes, factors, strict=True):
-        size = shape[axis]
-        shape[axis] = None if size is None else size * factor
+    by_axis, shape = upsampled(call, x)
+    factors = list(by_axis.values())
     mode = call.text("interpolation", "nearest")
-    if mode not in ("nearest", "bilinear") or (mode == "bilinear" and len(axes) != 2):
+    if mode not in ("nearest", "bilinear") or (mode == "bilinear" and len(factors) != 2):
         raise call.unsupported(f"interpolation={mode!r}")
     scales = f"({', '.join(spelled(float(f)) for f in factors)},)"
     rest = "" if mode == "nearest" else ", mode='bilinear', align_corners=False"
     text = f"F.interpolate({x}, scale_factor={scales}{rest})"
-    return call.b.like(x, text, shape=tuple(shape), mask=None)
+    return call.b.like(x, text, shape=shape, mask=None)
 
 
 @layer("Resizing")
 def resizing(call: Call) -> Value:
     b = call.b
     x = b.last(call.x) if call.channels_first else b.first(call.x)
-    for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
-        if call.flag(option):
-            raise call.unsupported(f"{option}=True")
-    mode = call.text("interpolation", "bilinear")
-    if mode not in ("nearest", "bilinear") or x.rank != 4:
-        raise call.unsupported(f"interpolation={mode!r}")
-    axes = _spatial(call, x)
-    shape: list[Dim] = list(x.shape)
-    shape[axes[0]], shape[axes[1]] = call.integer("height"), call.integer("width")
-    size = f"({shape[axes[0]]}, {shape[axes[1]]})"
+    mode, size, shape = resized(call, x)
     rest = "mode='nearest-exact'" if mode == "nearest" else "mode='bilinear', align_corners=False"
-    return b.like(x, f"F.interpolate({x}, {size}, {rest})", shape=tuple(shape), mask=None)
+    return b.like(x, f"F.interpolate({x}, {size}, {rest})", shape=shape, mask=None)
 
 
 @layer("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", masks=True)
