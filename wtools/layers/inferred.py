@@ -11,6 +11,7 @@ from .anonymous import anonymous
 from .channels_last import keras_named
 from .context import Context, main_leaf
 from .convolutions import convolution
+from .estimators import linear_model
 from .matrices import matrix
 from .model import Group, Meaning
 from .norms import scale_alone, scale_and_shift
@@ -23,6 +24,7 @@ RULES: tuple[Callable[[Group], dict[str, Meaning]], ...] = (
     special.quantized,
     special.low_rank,
     recurrent,
+    linear_model,
     special.attention,
     special.batch_norm,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layouts import keras, torch
+from ..layouts import keras, sklearn, torch
 
 KINDS: tuple[str, ...] = (
     *("dense", "einsum_dense", "quantized_linear", "linear_model", "embedding", "positional"),
@@ -43,6 +43,7 @@ def _classes() -> dict[str, str]:
         for name in layout.classes
     }
     return found | {
+        **{name: kind for kind, layout in sklearn.LAYOUTS.items() for name in layout.classes},
         "NonDynamicallyQuantizableLinear": "dense",
         "LinearCell": "dense",
         "EmbeddingBag": "embedding",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..layouts import keras, torch
 from .context import Context
+from .estimators import stated_estimator
 from .inferred import infer
 from .kinds import WRAPPERS, kind_of_class
 from .model import Group, Meaning
@@ -30,7 +31,10 @@ def stated(group: Group, context: Context, inner: Mapping[str, str]) -> dict[str
         kind = kind_of_class(inner.get(group.path, "") if wrapper else tensor.kind)
         if "feeds" in tensor.facts or not (kind or wrapper):
             continue
-        if by_keras:
+        estimator = stated_estimator(tensor.kind, leaf, group)
+        if estimator is not None:
+            found[leaf] = estimator
+        elif by_keras:
             found[leaf] = _keras(kind, leaf, group)
         else:
             guesses = guesses or infer(group, context)
