@@ -1,7 +1,8 @@
-"""The plan of a conversion to a runnable model: a Keras file to a complete ONNX graph."""
+"""The plan of a conversion to a runnable model: a Keras file or an estimator to a complete ONNX graph."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import UsageError
@@ -14,13 +15,16 @@ _KERAS = ("legacy h5 model", ".keras archive", "legacy h5 weights", "weights.h5"
 
 
 def wanted(source: WeightTree, format: str, options: Options) -> bool:
-    """Is the whole model asked for? A Keras file to ONNX, unless told otherwise.
+    """Is the whole model asked for? A Keras file or an estimator of scikit-learn to ONNX, unless
+    told otherwise.
 
     A file of Keras weights is among them: it is then refused, for what it lacks.
     """
-    if format != "onnx" or source.format != "keras" or options.like or options.weights_only:
+    if format != "onnx" or options.like or options.weights_only:
         return False
-    return source.variant in _KERAS
+    if isinstance(source.architecture, Mapping) and "sklearn" in source.architecture:
+        return True
+    return source.format == "keras" and source.variant in _KERAS
 
 
 def graph_plan(source: WeightTree, path: Path, format: str, options: Options) -> Plan:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .. import __version__
-from ..errors import UnsupportedError
+from ..errors import CorruptError, UnsupportedError
+from ..estimators.described import of_tree
 from ..formats.drafts import Draft
 from ..formats.onnx import nodes
 from ..formats.onnx.encode import AnyPiece, Message, entry, integer, put, text
@@ -19,6 +20,7 @@ from ..streams import FileWriter
 from ..tree import WeightTree
 from .keras_config import graph
 from .onnx_export import Exported, Port, export
+from .sklearn_export.onnx import export as sklearn_export
 from .values import left_out
 
 IR, OPSET = 9, 20  # of onnx 1.15 (2023); Gelu is the youngest operator
@@ -61,14 +63,16 @@ class Runnable:
 
 
 def to_onnx(tree: WeightTree) -> Runnable:
-    """The whole model of a Keras file in ONNX: images stay channels-last at its ends.
+    """The whole model of a Keras file in ONNX: images stay channels-last at its ends. Of an
+    estimator of scikit-learn, its scalers, its product and its labels.
 
     Raises UnsupportedError for what cannot be exported, the layer and its config named; then
     nothing was written. CorruptError where the file contradicts itself.
     """
     try:
-        exported = export(graph(tree))
-    except UnsupportedError as error:
+        estimator = of_tree(tree)
+        exported = export(graph(tree)) if estimator is None else sklearn_export(estimator)
+    except (CorruptError, UnsupportedError) as error:
         error.path = error.path or tree.path or None
         raise
     weights = list(exported.weights.values())
@@ -110,9 +114,11 @@ def _port(field: int, port: Port) -> Message:
 
 
 def _properties(tree: WeightTree, metadata: Mapping[str, str]) -> bytes:
-    """Which Keras wrote the model, and what was given."""
+    """Which Keras or scikit-learn wrote the model, and what was given."""
     known = tree.architecture if isinstance(tree.architecture, Mapping) else {}
     notes = {"source": "keras", "keras_version": known.get("version"), **metadata}
+    if "sklearn" in known:
+        notes = {"source": "scikit-learn", **tree.metadata, **metadata}
     return b"".join(
         entry(14, key, value if isinstance(value, str) else json.dumps(value))
         for key, value in notes.items()

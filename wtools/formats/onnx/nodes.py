@@ -61,9 +61,13 @@ def _tensor(array: Any) -> bytes:
 
 
 def port(field: int, name: str, dtype: str, shape: Sequence[int | str | None]) -> Message:
-    """A ValueInfoProto: an input (field 11) or output (12) of a graph. A str names a size."""
+    """A ValueInfoProto: an input (field 11) or output (12) of a graph. A str names a size.
+
+    dtype: a canonical one, or "string".
+    """
     sizes = b"".join(put_length(1, _size(n)) for n in shape)
-    kind = integer(1, dtypes.get(dtype).onnx or 0) + put_length(2, sizes)
+    number = _STRING if dtype == "string" else dtypes.get(dtype).onnx or 0
+    kind = integer(1, number) + put_length(2, sizes)
     return Message(field, [text(1, name) + put_length(2, put_length(1, kind))])
 
 
