@@ -64,6 +64,20 @@ def test_trained_layers_are_told_from_frozen_ones() -> None:
     check_trained(accuracy(fresh=[], trained=[0, 1]))
 
 
+def test_the_kernel_of_a_layer_of_one_unit_has_fans() -> None:
+    rng = np.random.default_rng(0)
+    kernel = np.sqrt(2 / 64) / 0.8796 * draw("truncated_normal", 400, rng)[:64]
+    arrays = {
+        "fc.weight": kernel.reshape(1, 64),
+        "fc.bias": np.zeros(1),
+        "cls": rng.normal(size=64),
+    }
+    tree = tree_of({name: array.astype(np.float32) for name, array in arrays.items()})
+    found = row(tree, "fc.weight")
+    assert found.verdict == "untouched"
+    assert "he_truncated_normal" in (found.fit, *found.ties)
+
+
 @pytest.mark.slow
 def test_real_initializers_and_trained_networks_many_seeds() -> None:
     score = accuracy(fresh=range(10, 14), trained=range(10, 20))

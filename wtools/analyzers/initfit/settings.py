@@ -28,10 +28,12 @@ def settings(tree: WeightTree, found: LayerMap) -> dict[str, Setting]:
     answer = {}
     for name, role in found.tensors.items():
         meaning, tensor = role.meaning, role.tensor
+        # a token of shape (1, 1, n) is a vector, the kernel of a layer of one unit is not
         long_axes = sum(size > 1 for size in tensor.shape)
+        vector = tensor.ndim < 2 or (long_axes < 2 and "kernel" not in meaning.role)
         kind = meaning.kind
         setting = Setting(
-            fans=tuple(fans_of(tensor, meaning)) if long_axes > 1 else (),
+            fans=() if vector else tuple(fans_of(tensor, meaning)),
             kernel=kernels[role.layer],
             std=std,
             depth=depth,
@@ -39,7 +41,7 @@ def settings(tree: WeightTree, found: LayerMap) -> dict[str, Setting]:
             keras=tree.format == "keras",
             recurrent=kind in _GATES,
             table=kind in TABLES,
-            vector=long_axes < 2,
+            vector=vector,
             bias="bias" in meaning.role,
         )
         if kind in _GATES:
