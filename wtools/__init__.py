@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .analyzers.everything import report
     from .analyzers.freeze import freeze
     from .analyzers.initfit import initfit as init
+    from .analyzers.layer_map import layer_report
     from .analyzers.listing import listing as ls
     from .analyzers.sparsity import sparsity
     from .analyzers.stats import merged, stats
@@ -42,6 +43,7 @@ _HOME = {
     "freeze": "analyzers.freeze",
     "from_estimator": "estimators.live",
     "init": "analyzers.initfit:initfit",
+    "layer_report": "analyzers.layer_map",
     "report": "analyzers.everything",
     "sparsity": "analyzers.sparsity",
     "stats": "analyzers.stats",
@@ -69,6 +71,7 @@ __all__ = [
     "freeze",
     "from_estimator",
     "init",
+    "layer_report",
     "ls",
     "merged",
     "open",
