@@ -16,6 +16,8 @@ _EXTRA = {
     "matplotlib": "plot",
     "pandas": "pandas",
     "scipy": "scipy",
+    "sklearn": "sklearn",
+    "skops": "sklearn",
 }
 
 

@@ -5,7 +5,7 @@ frameworks are imported in the child alone, so that their libraries never meet:
 
     process         this side: starts the child, sends it inputs, takes its outputs
     child           that side: a loop that reads requests and answers them
-    keras, torch, onnxruntime       what the child does, one framework each
+    keras, torch, onnxruntime, sklearn      what the child does, one framework each
 
 A request is a line of JSON on the child's standard input, an answer one on its output; arrays
 travel as .npy files. What a framework prints goes to its standard error, which is kept for when

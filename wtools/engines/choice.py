@@ -38,6 +38,8 @@ def runnable(path: str | os.PathLike[str], module: str | None = None) -> Runnabl
     with formats.open(shown) as tree:
         if tree.format == "onnx":
             return Runnable(path, "onnxruntime", shown=shown)
+        if tree.format == "skops":
+            return Runnable(path, "sklearn", shown=shown)
         if tree.format == "keras" and _config(tree) is not None:
             _refuse_code(tree)
             return Runnable(path, "keras", shown=shown)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..extras import need
 
 _TYPES = {
@@ -62,7 +64,7 @@ class Model:
         made = session.run(None, feeds)
         named = dict(zip([one.name for one in session.get_outputs()], made, strict=True))
         seen = {name: {"output": [named[self.layers[name][1]]]} for name in layers}
-        return made[:count], seen
+        return [_array(value) for value in made[:count]], seen
 
     def _opened(self, layers: Sequence[str]) -> Any:
         """A session of the model with the outputs of these layers among its own."""
@@ -94,3 +96,11 @@ def _layers(graph: Any) -> dict[str, tuple[str, str]]:
         kind = node.op_type if own or before is None else before[0]
         found[scope] = (kind, node.output[0])
     return found
+
+
+def _array(value: Any) -> Any:
+    """Texts as texts; the maps of class to probability that a ZipMap makes, as an array."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return np.array([list(row.values()) for row in value], np.float32)
+    array = np.asarray(value)
+    return array.astype(str) if array.dtype == object else array

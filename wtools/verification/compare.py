@@ -31,6 +31,8 @@ def difference(a: Array, b: Array, *, atol: float, rtol: float) -> Difference:
     """B against A, of the same shape. Where the shapes differ, nothing is equal."""
     if a.shape != b.shape:
         return NONE
+    if "U" in (a.dtype.kind, b.dtype.kind):
+        return _labels(a, b)
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     same = finite | (a == b) | (np.isnan(a) & np.isnan(b))
@@ -45,6 +47,13 @@ def difference(a: Array, b: Array, *, atol: float, rtol: float) -> Difference:
         float(size.max(initial=0.0)),
         bool(np.all(gap <= atol + rtol * size)),
     )
+
+
+def _labels(a: Array, b: Array) -> Difference:
+    """Of texts: equal, or 1 apart."""
+    gap = (a.astype(str) != b.astype(str)).astype(np.float64)
+    worst = float(gap.max(initial=0.0))
+    return Difference(worst, worst, 1.0, not worst)
 
 
 def arrangements(b: Array, shape: tuple[int, ...]) -> Iterator[Array]:
@@ -81,7 +90,9 @@ def nearest(a: Array, candidates: list[Array]) -> tuple[float, Array | None]:
 
 
 def gap_of(a: Array, b: Array) -> float:
-    """max |a - b|; inf where NaN stands on one side."""
+    """max |a - b|; inf where NaN stands on one side, or texts differ."""
+    if "U" in (np.asarray(a).dtype.kind, np.asarray(b).dtype.kind):
+        return 0.0 if bool(np.all(np.asarray(a) == np.asarray(b))) else float("inf")
     with np.errstate(invalid="ignore", over="ignore"):
         gap = float(np.max(np.abs(np.asarray(a, np.float64) - b), initial=0.0))
     return gap if np.isfinite(gap) else float("inf")

@@ -13,6 +13,7 @@ from .encode import Message, integer, put_length, text, varint
 from .wire import FIXED32, LEN
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8
+_TEXT = 8  # among the types of elements (TensorProto.DataType)
 
 
 def node(
@@ -66,7 +67,7 @@ def port(field: int, name: str, dtype: str, shape: Sequence[int | str | None]) -
     dtype: a canonical one, or "string".
     """
     sizes = b"".join(put_length(1, _size(n)) for n in shape)
-    number = _STRING if dtype == "string" else dtypes.get(dtype).onnx or 0
+    number = _TEXT if dtype == "string" else dtypes.get(dtype).onnx or 0
     kind = integer(1, number) + put_length(2, sizes)
     return Message(field, [text(1, name) + put_length(2, put_length(1, kind))])
 

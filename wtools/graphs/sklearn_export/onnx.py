@@ -105,20 +105,17 @@ def _label(builder: Builder, classes: tuple[Any, ...], scores: str) -> tuple[str
 
 
 def _table(builder: Builder, classes: tuple[Any, ...]) -> tuple[str, str]:
-    """The classes as a constant: a part of the graph, not a weight."""
-    kinds: dict[type, tuple[str, str]] = {
-        str: ("value_strings", "string"),
-        int: ("value_ints", "int64"),
-        float: ("value_floats", "float32"),
-    }
+    """The classes: where they are no numbers of a weight's type, a constant of the graph."""
+    if type(classes[0]) is float:
+        return builder.array("classes", classes), "float32"
     name = builder.name(f"{builder.scope}/classes")
-    if type(classes[0]) is bool:
-        attributes: dict[str, Any] = {"value": np.array(classes)}
-        dtype = "bool"
-    else:
-        key, dtype = kinds[type(classes[0])]
-        attributes = {key: list(classes)}
-    builder.operations.append(Operation("Constant", name, (), (name,), attributes))
+    values: dict[type, tuple[str, Any, str]] = {
+        bool: ("value", np.array(classes), "bool"),
+        int: ("value_ints", list(classes), "int64"),
+        str: ("value_strings", list(classes), "string"),
+    }
+    key, value, dtype = values[type(classes[0])]
+    builder.operations.append(Operation("Constant", name, (), (name,), {key: value}))
     return name, dtype
 
 
