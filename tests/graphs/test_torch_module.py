@@ -143,6 +143,11 @@ def test_the_command_writes_the_module_and_its_weights(
     x = torch.rand(shape)
     assert torch.equal(made.eval()(x), other(x))
 
+    wtools.convert(source, tmp_path / "n.pt", module=tmp_path / "n.py")
+    assert (tmp_path / "n.py").read_text() == module.read_text()
+    with wtools.open(target) as one, wtools.open(tmp_path / "n.pt") as same:
+        assert wtools.verify_bits(one, same).summary["equal"]
+
     assert run(command) == 4  # exists already
     assert "exists already" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def convert(
     target: str | os.PathLike[str],
     *,
     to: str | None = None,
+    module: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     check: bool = True,
     dry_run: bool = False,
@@ -35,8 +37,9 @@ def convert(
 ) -> Report:
     """Write the weights of `source` (a path or an open tree) to `target` and say what was done.
 
-    to: the target's format, where its name does not say it. changes: the fields of `Options`
-    (dtype="bfloat16", only=["encoder.*"], shard_size=5 * 10**9, ...).
+    to: the target's format, where its name does not say it. module: a Python file, to which
+    the PyTorch module of a Keras model is written, the target then being its state dict. changes:
+    the fields of `Options` (dtype="bfloat16", only=["encoder.*"], shard_size=5 * 10**9, ...).
 
     The output is read back and every tensor compared bit for bit before it takes its name,
     unless `check` is False. progress: called with bytes written, then with bytes compared.
@@ -48,10 +51,18 @@ def convert(
     options = Options(**changes)
     tree = source if isinstance(source, WeightTree) else formats.open(source)
     try:
-        planned = plan(tree, target, to=to, options=options)
+        beside: AbstractContextManager[None] = nullcontext()
+        if module is not None:
+            from .module import module_plan
+
+            whole = module_plan(tree, target, module, to=to, options=options)
+            planned, beside = whole.weights, whole.writing(overwrite=overwrite)
+        else:
+            planned = plan(tree, target, to=to, options=options)
         if dry_run:
             return preview(planned, overwrite=overwrite)
-        return execute(planned, overwrite=overwrite, check=check, progress=progress)
+        with beside:
+            return execute(planned, overwrite=overwrite, check=check, progress=progress)
     finally:
         if tree is not source:
             tree.close()
