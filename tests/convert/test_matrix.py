@@ -24,7 +24,8 @@ WAYS: dict[str, dict[str, object]] = {
     "m.h5": {},
     "m.weights.h5": {},
 }
-ALONE = Options(weights_only=True)  # Keras to ONNX: no graph, for that see tests/graphs
+# copies: for graphs see tests/graphs, for other frameworks' layouts tests/translation
+ALONE = Options(weights_only=True, layout="keep")
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FILES = sorted(
     path
@@ -55,8 +56,9 @@ def test_there_and_back(first: str, second: str, tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     one = written(folders[0], convert(tree, folders[0] / first, **WAYS[first]))
-    two = written(folders[1], convert(one, folders[1] / second, **WAYS[second]))
-    home = written(folders[2], convert(two, folders[2] / first, **WAYS[first]))
+    keep = {"layout": "keep"}
+    two = written(folders[1], convert(one, folders[1] / second, **WAYS[second], **keep))
+    home = written(folders[2], convert(two, folders[2] / first, **WAYS[first], **keep))
     for path in (one, two, home):
         assert_same(tree, path)
 
@@ -108,10 +110,10 @@ def test_real_files_there_and_back(source: Path, name: str, tmp_path: Path) -> N
         kept = tree.replace(t for t in tree.values() if t.name not in unheld)
         if not kept:
             return
-        report = convert(kept, tmp_path / name, weights_only=True)
+        report = convert(kept, tmp_path / name, weights_only=True, layout="keep")
         assert report.summary["verified"]
         assert_same(kept, tmp_path / name)
-        back = convert(tmp_path / name, tmp_path / f"back_{name}")
+        back = convert(tmp_path / name, tmp_path / f"back_{name}", layout="keep")
         assert back.summary["tensors"] == len(kept)
         with wtools.open(tmp_path / f"back_{name}") as home:
             assert verify_bits(kept, home).summary["equal"]

@@ -15,7 +15,7 @@ from .options import Options
 from .plan import Plan, Row, plan
 
 _HOLDERS = ("pytorch", "safetensors", "npz")
-_FOR_TENSORS = ("only", "exclude", "rename", "strip_prefix", "like")
+_FOR_TENSORS = ("only", "exclude", "rename", "strip_prefix", "like", "layout")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def module_plan(
     if os.path.realpath(module) == os.path.realpath(target):
         raise UsageError("the module and its weights cannot be one file", path=str(target))
     made = to_torch(source)
-    planned = plan(made.tree, target, to=to, options=options)
+    state = made.tree.replace(made.tree.values(), convention="torch")
+    planned = plan(state, target, to=to, options=replace(options, layout="keep"))
     if planned.format not in _HOLDERS:
         raise UsageError(
             f"{planned.format} holds no state dict of torch", advice=f"--to {_HOLDERS[0]}"

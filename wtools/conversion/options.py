@@ -26,7 +26,10 @@ class Options:
     to every name in turn. strip_prefix: taken off the names that begin with it, before renaming.
     drop_optimizer: leave out the optimizer's tensors where the target could keep them.
     metadata: added to, or put in place of, the source's. dequantize: write the real values of
-    quantized tensors. like: a template file. weights_only: no graph from a Keras model, but its
+    quantized tensors. layout: "keep" copies names and axes as they are, "keras", "torch" or "onnx"
+    says whose they become; by default those of the target's format. heads: attention layer ->
+    its number of heads; flatten: dense layer -> the image before it, channels last; where weights
+    alone do not tell. like: a template file. weights_only: no graph from a Keras model, but its
     tensors as they are. shard_size, external_data: for the formats that know
     these options (bytes a shard may have; tensors beside the ONNX model or in it).
     """
@@ -40,6 +43,9 @@ class Options:
     drop_optimizer: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     dequantize: bool = False
+    layout: str | None = None
+    heads: Mapping[str, int] = field(default_factory=dict)
+    flatten: Mapping[str, Sequence[int]] = field(default_factory=dict)
     like: str | None = None
     weights_only: bool = False
     shard_size: int | None = None

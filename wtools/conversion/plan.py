@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from .. import formats
 from ..errors import UnsupportedError, UsageError
 from ..formats.drafts import Draft
 from ..reports import column
+from ..translation import Translation
 from ..tree import Tensor, WeightTree
 from .cast import cast, casts, target_dtype
+from .layout import target_convention, told, translation_of
 from .options import Options, chosen, new_names
 
 
@@ -40,8 +42,9 @@ class Plan:
     """What a conversion will do.
 
     tree: the target's tensors, lazily. draft: None where problems stand before it.
-    names: target name -> source name. lost: what the target will not have. problems: why it
-    cannot be done, with a way out.
+    lost: what the target will not have. problems: why it cannot be done, with a way out.
+    translation: into another framework's conventions, if there is one; names: its tensors' names
+    -> those in the output.
     """
 
     source: WeightTree
@@ -52,6 +55,8 @@ class Plan:
     rows: Sequence[Row]
     lost: Sequence[str]
     problems: Sequence[str]
+    translation: Translation | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -93,18 +98,22 @@ def plan(
 
         if graph.wanted(source, format, options):
             return graph.graph_plan(source, path, format, options)
-    kept = chosen(source, options)
+    chosen_ones = chosen(source, options)
+    translation = _translation(source, chosen_ones, format, options)
+    base = translation.tree if translation else source
+    kept = list(base.values()) if translation else chosen_ones
     names = new_names(kept, options)
-    problems = _collisions(names)
+    problems = [*(translation.problems if translation else ()), *_collisions(names)]
     wanted = casts(options.dtype)
     changed = {tensor.name: _changed(tensor, options, wanted) for tensor in kept}
-    tree, lost = source, _lost(source, kept, options, writer, format)
+    apart = {} if translation else _carried(source, options, writer)
+    tree, lost = base, _lost(source, kept, options, apart)
     draft = None
     if not problems:
-        tree = source.replace(
+        tree = base.replace(
             [changed[name].rename(new) for name, new in names.items()],
             metadata={**_metadata(source), **options.metadata},
-            apart=_carried(source, options, writer),
+            apart=apart,
         )
         draft = writer.draft(tree, path.name, like=options.like, **options.for_writer())
         problems, lost = list(draft.problems), [*lost, *draft.lost]
@@ -114,7 +123,43 @@ def plan(
         )
         for tensor in kept
     ]
-    return Plan(source, path, format, tree, draft, rows, lost, problems)
+    if translation:
+        rows = [_translated(row, source, translation) for row in rows]
+        lost += told(translation)
+    return Plan(
+        source,
+        path,
+        format,
+        tree,
+        draft,
+        rows,
+        lost,
+        problems,
+        translation,
+        names,
+    )
+
+
+def _translation(
+    source: WeightTree, kept: Sequence[Tensor], format: str, options: Options
+) -> Translation | None:
+    to = target_convention(source, format, options)
+    return translation_of(source, kept, to, options) if to else None
+
+
+def _translated(row: Row, source: WeightTree, translation: Translation) -> Row:
+    """The row of a translated tensor, told from those that it is made of."""
+    entry = translation.entries[row.name]
+    steps = entry.steps if row.name == row.target else (*entry.steps, "renamed")
+    change = [*dict.fromkeys(steps), *(c for c in row.change.split(", ") if c not in steps)]
+    before = source.get(entry.sources[0]) if entry.sources else None
+    return replace(
+        row,
+        name=" + ".join(entry.sources),
+        dtype=before.dtype if before is not None else row.dtype,
+        shape=before.shape if before is not None else row.shape,
+        change=", ".join(filter(None, change)),
+    )
 
 
 def target_of(target: str | os.PathLike[str], to: str | None) -> tuple[str, Path]:
@@ -191,11 +236,9 @@ def _lost(
     source: WeightTree,
     kept: Sequence[Tensor],
     options: Options,
-    writer: formats.Writer,
-    format: str,
+    carried: Mapping[str, WeightTree],
 ) -> list[str]:
     lost = []
-    carried = _carried(source, options, writer)
     for name, tree in source.apart.items():
         if name not in carried and not (options.drop_optimizer and _is_optimizer(name)):
             lost.append(f"{name!r}, {len(tree)} tensors apart: --root {name} converts them")

@@ -8,7 +8,10 @@ types of metadata come home from a format that has no place of its own for them:
      "layers": {"dense": "Dense"}, "of": {"dense/kernel": "dense"},
      "trainable": [names], "frozen": [names], "json": [metadata keys whose text is JSON],
      "aliases": {name: name of the tied tensor that is written for it},
-     "names": {name in the file: name, where the reader would find another}}
+     "names": {name in the file: name, where the reader would find another},
+     "convention": whose names and axes the tensors follow, where the format does not tell it,
+     "translated": {"layers": [...], "tensors": {name: {"at": 3, ...}}}: of tensors that another
+         framework's were translated to, what these were (see `wtools.translation.records`)}
 
 It is advice, never trusted: what does not fit the tensors that are really there is ignored.
 """
@@ -23,6 +26,8 @@ from typing import Any
 from ..tree import Tensor, WeightTree
 
 KEY = "wtools"
+TRANSLATED = "translated"  # among a tensor's facts
+CONVENTIONS = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}  # of the formats
 _MOST = 64 << 20  # bytes of JSON that are looked at
 
 
@@ -34,12 +39,13 @@ def metadata(
     write: bool = False,
     names: Mapping[str, str] | None = None,
     order: bool = False,
+    convention: str = "",
 ) -> dict[str, str]:
     """The tree's metadata as strings, with the text described above where there is need for it.
 
     separator: what a reader of the file would assume, "" for nothing in particular.
     aliases: tensors that are not written, to be noted here if `write`. names: as above.
-    order: a reader may find the tensors in another order.
+    order: a reader may find the tensors in another order. convention: that of the format.
     """
     texts = {key: _text(value) for key, value in tree.metadata.items() if key != KEY}
     known: dict[str, Any] = {}
@@ -49,6 +55,9 @@ def metadata(
         known["order"] = list(tree)
     known["aliases"] = dict(aliases or {}) if write else {}
     known["names"] = dict(names or {})
+    own = tree.convention or CONVENTIONS.get(tree.format, "")
+    known["convention"] = own if own != convention else ""
+    known["translated"] = _translated(tree)
     known["layers"] = {t.layer: t.kind for t in tree.values() if t.layer and t.kind}
     known["of"] = {t.name: t.layer for t in tree.values() if t.layer}
     known["trainable"] = [t.name for t in tree.values() if t.trainable is True]
@@ -78,11 +87,12 @@ def restore(tree: WeightTree) -> WeightTree:
     for key in _names(known.get("json")):
         if isinstance(rest.get(key), str):
             rest[key] = _value(rest[key])
-    separator = known.get("separator")
+    separator, convention = known.get("separator"), known.get("convention")
     return tree.replace(
         _told(_in_order(_renamed(tree, known), known), known),
         metadata=rest,
         separator=separator if isinstance(separator, str) and separator else tree.separator,
+        convention=convention if convention in CONVENTIONS.values() else tree.convention,
     )
 
 
@@ -109,14 +119,56 @@ def _told(tensors: list[Tensor], known: Mapping[str, Any]) -> Iterator[Tensor]:
     of, layers = _strings(known.get("of")), _strings(known.get("layers"))
     trainable = dict.fromkeys(_names(known.get("trainable")), True)
     trainable |= dict.fromkeys(_names(known.get("frozen")), False)
+    origins = _origins(known.get(TRANSLATED))
     for tensor in tensors:
         layer = of.get(tensor.name, "")
+        if tensor.name in origins:
+            facts = {**tensor.facts, TRANSLATED: origins[tensor.name]}
+            tensor = replace(tensor, facts=facts)
         yield replace(
             tensor,
             layer=tensor.layer or layer,
             kind=tensor.kind or layers.get(layer, ""),
             trainable=trainable.get(tensor.name) if tensor.trainable is None else tensor.trainable,
         )
+
+
+def _translated(tree: WeightTree) -> dict[str, Any]:
+    """What translated tensors remember; the layer that several of them share stands there once."""
+    layers: list[Any] = []
+    at: dict[int, int] = {}
+    tensors = {}
+    for tensor in tree.values():
+        told = tensor.facts.get(TRANSLATED)
+        if not isinstance(told, Mapping):
+            continue
+        own = {key: value for key, value in told.items() if key != "layer"}
+        layer = told.get("layer")
+        if layer is not None:
+            if id(layer) not in at:
+                at[id(layer)] = len(layers)
+                layers.append(layer)
+            own["at"] = at[id(layer)]
+        tensors[tensor.name] = own
+    return {"layers": layers, "tensors": tensors} if tensors else {}
+
+
+def _origins(value: Any) -> dict[str, dict[str, Any]]:
+    """The counterpart of `_translated`."""
+    known = value if isinstance(value, dict) else {}
+    layers, tensors = known.get("layers"), known.get("tensors")
+    if not (isinstance(layers, list) and isinstance(tensors, dict)):
+        return {}
+    found = {}
+    for name, told in tensors.items():
+        if not isinstance(told, dict):
+            continue
+        own = {key: one for key, one in told.items() if key != "at"}
+        at = told.get("at")
+        if type(at) is int and 0 <= at < len(layers):
+            own["layer"] = layers[at]
+        found[name] = own
+    return found
 
 
 def _text(value: Any) -> str:

@@ -98,7 +98,7 @@ def _index(graph: Any, nodes: dict[tuple[str, str], Any], makers: dict[str, Any]
 def fed(tensor: Tensor, graph: Graph) -> Meaning | None:
     """What a tensor is by what it feeds; None where that does not tell."""
     for label, operator, name in tensor.facts.get("feeds", ()):
-        meaning = _fed(tensor, label, operator, name, graph)
+        meaning = feed_meaning(tensor, label, operator, name, graph)
         if meaning is not None:
             return meaning
     if "feeds" in tensor.facts and tensor.name.endswith(("_scale", "_zero_point")):
@@ -107,7 +107,10 @@ def fed(tensor: Tensor, graph: Graph) -> Meaning | None:
     return None
 
 
-def _fed(tensor: Tensor, label: str, operator: str, name: str, graph: Graph) -> Meaning | None:
+def feed_meaning(
+    tensor: Tensor, label: str, operator: str, name: str, graph: Graph
+) -> Meaning | None:
+    """What a tensor is at one input of one node; None where that does not tell."""
     if name.endswith(("_scale", "_zero_point")) and name != "input_scale":
         role = "zero_points" if name.endswith("point") else "scales"
         return Meaning("quantization", role, evidence="graph")
@@ -132,7 +135,7 @@ def _convolution(
 ) -> Meaning | None:
     if name == "B":
         kernel = _second_input(label, operator, graph)
-        whole = _fed(kernel, label, operator, "W", graph) if kernel is not None else None
+        whole = feed_meaning(kernel, label, operator, "W", graph) if kernel is not None else None
         kind = whole.kind if whole else "unknown"
         return Meaning(kind, "bias", "o", evidence="graph")
     n = tensor.ndim - 2

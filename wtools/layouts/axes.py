@@ -44,7 +44,7 @@ def sizes(axes: str, shape: Sequence[int], **known: int) -> dict[str, int]:
         found.update((name, known[name]) for name in group if name in known)
         if len(open_names) > 1:
             raise UsageError(f"the sizes of {', '.join(open_names)} in {axes!r} are not known")
-        if rest <= 0 or size % rest or (not open_names and size != rest):
+        if (rest <= 0 or size % rest) if open_names else size != rest:
             raise UsageError(f"axes {axes!r} with {known} do not fit shape {tuple(shape)}")
         if open_names:
             found[open_names[0]] = size // rest

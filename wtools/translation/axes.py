@@ -83,8 +83,9 @@ def _multiplier(unit: Unit, layers: LayerMap, facts: dict[str, Any]) -> dict[str
 
     An ONNX node says its groups; else the layer before it tells how many channels come in.
     """
-    fused = [one.found for one in unit.roles if "(i m)" in one.found.meaning.axes]
-    if not fused or len(fused) < len([o for o in unit.roles if o.found.meaning.role == "kernel"]):
+    kernels = [one.found for one in unit.roles if one.found.meaning.role == "kernel"]
+    fused = [role for role in kernels if "(i m)" in role.meaning.axes]
+    if not fused:
         return {}
     channels = fused[0].tensor.shape[0]
     told = fused[0].tensor.facts.get("group")

@@ -27,10 +27,10 @@ from .model import (
     Part,
     layout_of,
 )
-from .onnx_paths import paths
+from .onnx_paths import placed
 from .pieces import Piece, flat
 from .records import remembered
-from .units import Unit, units
+from .units import NOT_KNOWN, Unit, units
 
 
 def canonical(
@@ -52,7 +52,8 @@ def canonical(
     default = convention_of(tree, layers)
     told = _Told(dict(heads or {}), {k: tuple(v) for k, v in (flatten or {}).items()})
     rest: list[Tensor] = []
-    for unit in units(layers.only(t.name for t in left), paths(tree, layers, default)):
+    some = layers.only(t.name for t in left)
+    for unit in units(some, placed(tree, some, default)):
         layer, unknown = _layer(unit, layers, default, told)
         found += [layer] if layer is not None else []
         rest += unknown
@@ -152,6 +153,8 @@ def _layer(
     unit: Unit, layers: LayerMap, default: str, told: _Told
 ) -> tuple[CanonicalLayer | None, list[Tensor]]:
     """A unit as a layer, and those of its tensors whose axes are not known."""
+    if unit.kind in NOT_KNOWN:
+        return None, [one.found.tensor for one in unit.roles]
     own = [name for role in unit.roles if (name := by_axes(role.found))]
     convention = own[0] if own else default
     layout = layout_of(convention, unit.kind)

@@ -9,35 +9,106 @@ name tells the whole path.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..layers import LayerMap, TensorRole
-from ..layers.graph import Graph, graph_of
+from ..layers.graph import Graph, feed_meaning, graph_of
 from ..tree import Tensor, WeightTree
+from .model import CanonicalLayer
+from .spelling import Spelled, spelled
+from .units import RECURRENT
 
 _PRODUCTS = frozenset({"MatMul", "Gemm", "FusedMatMul"})
 _STEPS = 4  # from a product to the Add of its bias
 
 
-def paths(tree: WeightTree, layers: LayerMap, convention: str) -> dict[str, str]:
-    """Tensor -> path of its layer, parts joined by "/"; empty where the tree is no ONNX graph."""
-    graph = graph_of(tree)
-    if convention != "onnx" or not graph.nodes:
-        return {}
-    found = {role.tensor.name: _own(role) for role in layers.tensors.values()}
-    biases = {t.stored: t for t in tree.values() if _named(t) and _module(t)}
-    users = _users(graph)
-    for role in layers.tensors.values():
-        if role.meaning.kind == "dense" and not _named(role.tensor):
-            bias = _bias_of(role.tensor, graph, users, biases)
-            if bias is not None:
-                found[role.tensor.name] = _module(bias)
+def numbered(tensor: Tensor) -> bool:
+    """Has the exporter only counted it? The reader has then called it after a node."""
+    return tensor.stored != tensor.name
+
+
+def restored(layer: CanonicalLayer) -> list[Spelled]:
+    """A layer of torch's own export as its module had it.
+
+    What kept its name kept its value: only numbered weights were changed. A numbered kernel is
+    called as the bias beside it is: `in_proj_bias` has an `in_proj_weight`.
+    """
+    named = [p for p in layer.parts.values() if not numbered(p.piece.tensor)]
+    kept = {p.piece.tensor.name for p in named if _module(p.piece.tensor) == layer.path}
+    found = [Spelled(name, layer.tensors[name], (), (), (name,)) for name in sorted(kept)]
+    if layer.kind == "batch_norm" and found:  # torch counts batches, ONNX does not
+        found += [one for one in spelled(layer, "torch") if not one.sources]
+    own = {role: p for role, p in layer.parts.items() if p.piece.tensor.name not in kept}
+    if not own:
+        return found
+    biases = [p.piece.tensor.name for p in named if p.role == "bias" and "bias" in p.stored[0]]
+    for one in spelled(replace(layer, parts=own), "torch"):
+        if biases and one.slot is not None and one.slot.roles == ("kernel",):
+            head, _, leaf = biases[0].rpartition(".")
+            name = f"{head}.{leaf.replace('bias', 'weight')}".lstrip(".")
+            one = one._replace(name=name, tensor=one.tensor.rename(name))
+        found.append(one)
     return found
 
 
-def _named(tensor: Tensor) -> bool:
-    """Has the exporter left the weight its name?"""
-    return tensor.stored == tensor.name
+def placed(tree: WeightTree, layers: LayerMap, convention: str) -> list[TensorRole]:
+    """The roles of an ONNX graph's tensors, their layers' paths with "/"; empty for other trees.
+
+    An exporter stores equal tensors once: a tensor that several modules use has a role in each.
+    """
+    graph = graph_of(tree)
+    if convention != "onnx" or not graph.nodes:
+        return []
+    path = {role.tensor.name: _own(role) for role in layers.tensors.values()}
+    biases = {t.stored: t for t in tree.values() if not numbered(t) and _module(t)}
+    users = _users(graph)
+    for role in layers.tensors.values():
+        if role.meaning.kind == "dense" and numbered(role.tensor):
+            bias = _bias_of(role.tensor, graph, users, biases)
+            if bias is not None:
+                path[role.tensor.name] = _module(bias)
+    found = [
+        replace(_grouped(role, graph), layer=path[name]) for name, role in layers.tensors.items()
+    ]
+    return found + _shared(found, graph)
+
+
+def _grouped(role: TensorRole, graph: Graph) -> TensorRole:
+    """A depthwise kernel with the number of groups that its node has, among its facts."""
+    feeds = role.tensor.facts.get("feeds", ())
+    if not role.meaning.kind.startswith("depthwise_conv") or not feeds:
+        return role
+    group = graph.attribute(feeds[0][0], feeds[0][1], "group")
+    return replace(role, tensor=replace(role.tensor, facts={**role.tensor.facts, "group": group}))
+
+
+def _shared(roles: list[TensorRole], graph: Graph) -> list[TensorRole]:
+    """The roles of tensors in the layers that use them beside the one that they are named for."""
+    owner: dict[str, str] = {}
+    for role in roles:
+        if "kernel" in role.meaning.role or role.meaning.role in ("gamma", "moving_mean"):
+            for label, _, _ in role.tensor.facts.get("feeds", ())[:1]:
+                owner.setdefault(label, role.layer)
+    found = []
+    for role in roles:
+        feeds = role.tensor.facts.get("feeds", ())
+        for label, operator, name in feeds[1:] if not numbered(role.tensor) else ():
+            path = owner.get(label) or owner.get(_product(label, operator, graph), "")
+            meaning = feed_meaning(role.tensor, label, operator, name, graph)
+            if path and path != role.layer and meaning is not None:
+                found.append(replace(role, layer=path, meaning=meaning))
+    return found
+
+
+def _product(label: str, operator: str, graph: Graph) -> str:
+    """The label of the product to which an Add adds its constant."""
+    node = graph.nodes.get((label, operator))
+    for name in node.inputs if node is not None and operator == "Add" else ():
+        maker = graph.makers.get(name)
+        if maker is not None and maker.op_type in _PRODUCTS:
+            return str(maker.name)
+    return ""
 
 
 def _module(tensor: Tensor) -> str:
@@ -50,8 +121,8 @@ def _module(tensor: Tensor) -> str:
 
 def _own(role: TensorRole) -> str:
     tensor = role.tensor
-    if _named(tensor):
-        return _module(tensor)
+    if not numbered(tensor):
+        return role.layer if role.meaning.kind in RECURRENT else _module(tensor)
     return scope_path(tensor.name)
 
 
@@ -82,15 +153,16 @@ def _bias_of(
 ) -> Tensor | None:
     """The named bias that is added to the product of a kernel, or is the third input of it."""
     for label, operator, _ in kernel.facts.get("feeds", ()):
-        node = graph.nodes.get((label, operator))
+        node, passing = graph.nodes.get((label, operator)), {*_PRODUCTS}
         for _ in range(_STEPS):
             if node is None:
                 break
             beside = [biases[name] for name in node.inputs if name in biases]
             if beside and node.op_type in ("Add", "Gemm"):
                 return beside[0]
-            if node.op_type not in (*_PRODUCTS, "Cast", "Reshape", "Squeeze") or not node.outputs:
+            if node.op_type not in passing or not node.outputs:
                 break
+            passing = {"Cast", "Reshape", "Squeeze"}
             after = users.get(node.outputs[0], [])
             node = after[0] if len(after) == 1 else None
     return None

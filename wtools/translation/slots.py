@@ -64,8 +64,10 @@ def _plain(layer: CanonicalLayer, layout: Layout, to: str) -> Iterator[Slot]:
     """By the table alone."""
     path = layer.path or ("dense" if to == "keras" else "")
     for role, stored in layout.roles.items():
-        name = named(path, to, stored.names[0])
-        yield Slot(name, stored.axes, (role,), made=_made(layer, role, to), dtype=_dtype(role))
+        name, axes = named(path, to, stored.names[0]), stored.axes
+        if axes == "*":  # as its input has them: only the layer itself can tell
+            axes = " ".join(layer.parts[role].piece.letters) if role in layer.parts else ""
+        yield Slot(name, axes, (role,), made=_made(layer, role, to), dtype=_dtype(role))
 
 
 def _made(layer: CanonicalLayer, role: str, to: str) -> float | None:

@@ -54,12 +54,20 @@ def spelled(
     found = [one for slot in wanted if (one := _filled(slot, layer, to)) is not None]
     there = {role for slot in wanted for role in (*slot.roles, *slot.added)}
     left = [role for role in layer.parts if role not in there]
-    dropped = tuple(_dropped(layer, role, to) for role in left if role in _DROPPED)
+    dropped = tuple(
+        _dropped(layer, role, to) for role in left if role in _DROPPED and not _neutral(layer, role)
+    )
     if dropped and found:
         found[0] = found[0]._replace(losses=(*found[0].losses, *dropped))
     if template is None:
         found += [_kept(layer, role, to) for role in left if role not in _DROPPED]
     return found
+
+
+def _neutral(layer: CanonicalLayer, role: str) -> bool:
+    """Was the tensor made by a translation, so that nothing is lost without it?"""
+    told = layer.parts[role].piece.tensor.facts.get("translated")
+    return isinstance(told, Mapping) and told.get("made") is True
 
 
 def _dropped(layer: CanonicalLayer, role: str, to: str) -> str:
@@ -208,7 +216,9 @@ def _added(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
         f"{slot.name}: {' + '.join(names)}: {to} has one bias, so the outputs are equal and "
         "the two cannot be told apart again (exact where one of them is zeros)"
     )
-    return Spelled(slot.name, _named(tensor, slot.name), steps, (loss,), tuple(names), slot)
+    made = all(_neutral(layer, role) for role in slot.added if role in layer.parts)
+    losses = () if made else (loss,)
+    return Spelled(slot.name, _named(tensor, slot.name), steps, losses, tuple(names), slot)
 
 
 def _made(slot: Slot, layer: CanonicalLayer) -> Spelled | None:

@@ -11,6 +11,7 @@ from ..layers import LayerMap
 from ..tree import Tensor, WeightTree
 from .canonical import canonical
 from .model import SEPARATORS, Canonical, CanonicalLayer, layout_of
+from .onnx_paths import numbered, restored
 from .records import KEY, layer_record, original_slots, record
 from .spelling import Spelled, refuse, renamed, spelled
 
@@ -144,6 +145,8 @@ class _Making:
         try:
             if told is not None and told.get("from") == self.to:
                 made = self.home(layer, told)
+            elif self.exported and layer.convention == "onnx":
+                made = restored(layer)
             else:
                 made = spelled(layer, self.to)
         except (UnsupportedError, UsageError) as error:
@@ -154,6 +157,8 @@ class _Making:
             tensor = self._described(one, layer, told)
             if known is not None and one.slot is not None:
                 remembered = record(layer.convention, self.to, known, one.slot)
+                if not one.sources:
+                    remembered["made"] = True
                 tensor = replace(tensor, facts={**tensor.facts, KEY: remembered})
             self.add(one, tensor)
 
@@ -181,12 +186,22 @@ class _Making:
         if not path or not one.name.startswith(path + separator):
             return one.tensor
         classes = layout_of(self.to, layer.kind).classes
-        kind = classes[0] if (classes and layer.kind != "batch_norm") or self.to == "keras" else ""
+        named = classes and (layer.kind != "batch_norm" or self.to == "keras")
+        kind = classes[0] if named else ""
         if self.to == "keras" and layer.facts.get("bidirectional"):
             kind = "Bidirectional"
         return replace(one.tensor, layer=path, kind=kind)
 
+    @property
+    def exported(self) -> bool:
+        """Is it torch's own export, on its way back?"""
+        producer = getattr(self.tree.architecture, "producer_name", "")
+        return self.to == "torch" and producer == "pytorch"
+
     def rest(self, tensor: Tensor) -> None:
+        if self.found.convention == "onnx" and self.to != "onnx" and numbered(tensor):
+            self.left_out.append(tensor.name)
+            return
         told = tensor.facts.get(KEY)
         home = isinstance(told, Mapping) and told.get("from") == self.to and told.get("name")
         name = str(home) if home else renamed(tensor.name, self.found.convention, self.to)

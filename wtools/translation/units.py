@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..layers import LayerMap, TensorRole
 from ..layouts import keras, onnx, torch
 
 RECURRENT = frozenset({"rnn", "lstm", "gru", "gru_reset_before"})
+NOT_KNOWN = frozenset({"unknown", "buffer", "quantization"})
 _KNOWN = frozenset({*keras.LAYOUTS, *torch.LAYOUTS, *onnx.LAYOUTS, "linear_model"})
 
 
@@ -31,10 +33,10 @@ class Unit:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def units(layers: LayerMap, paths: Mapping[str, str]) -> Iterator[Unit]:
+def units(layers: LayerMap, placed: Sequence[TensorRole] = ()) -> Iterator[Unit]:
     """The units of a tree in the model's order.
 
-    paths: tensor -> its layer, where something tells more of it than the layer map does.
+    placed: the roles with other layers, where something tells more of these than the map does.
     A layer of no kind that a framework has (a table of positions, a token) is a unit for each of
     its tensors.
     """
@@ -44,18 +46,35 @@ def units(layers: LayerMap, paths: Mapping[str, str]) -> Iterator[Unit]:
         if role.meaning.kind == "multi_head_attention"
     }
     joined: dict[str, list[TensorRole]] = {}
-    for path, roles in layers.layers().items():
-        owner = _slashed(_owner(path, attentions, layers), layers)
+    for role in placed:
+        joined.setdefault(role.layer, []).append(role)
+    for path, roles in layers.layers().items() if not placed else ():
         for role in roles:
-            joined.setdefault(paths.get(role.tensor.name, owner), []).append(role)
+            owner = _owner(path, role, attentions, layers)
+            joined.setdefault(_slashed(owner, layers), []).append(role)
     for path, roles in joined.items():
         yield from _of_layer(path, roles, layers)
 
 
-def _owner(path: str, attentions: set[str], layers: LayerMap) -> str:
-    """The layer itself, or the nn.MultiheadAttention whose output projection it is."""
+def _owner(path: str, role: TensorRole, attentions: set[str], layers: LayerMap) -> str:
+    """The layer itself, or the one that it is a part of: the nn.MultiheadAttention whose output
+    projection it is; in a Keras file that does not list its layers the one around a cell, a
+    direction, a query."""
+    kind = role.meaning.kind
+    if layers.tree_separator == "/" and role.meaning.evidence != "graph":
+        parts = path.split("/")
+        inner = kind in RECURRENT and len(parts) > 1
+        if kind == "multi_head_attention" and len(parts) > 1:
+            name = role.tensor.name.removeprefix(f"{path}/")
+            return path.rpartition("/")[0] if "/" not in name else path
+        while inner and len(parts) > 1 and _INNER.fullmatch(parts[-1]):
+            parts.pop()
+        return "/".join(parts)
     parent, _, own = path.rpartition(layers.tree_separator)
     return parent if own == "out_proj" and parent in attentions and parent != path else path
+
+
+_INNER = re.compile(r"\w*_cells?(_\d+)?|cell|(forward|backward)_\w+")
 
 
 def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[Unit]:
@@ -67,15 +86,15 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
         name = path
         prefix = ""
         if kind in RECURRENT:
-            prefix, cell = _frame(role, layers)
+            prefix, cell = _frame(role, path)
             seen = levels.setdefault(prefix, [])
             if cell not in seen:
                 seen.append(cell)
             key = (kind, str(seen.index(cell)))
-        elif kind == "dense" and meaning.within and path != _slashed(role.layer, layers):
+        elif kind == "dense" and meaning.within and _moved(role, path, layers):
             key = ("multi_head_attention",)
             kind = "multi_head_attention"
-        elif kind not in _KNOWN:
+        elif kind not in _KNOWN and kind not in NOT_KNOWN:
             name = _slashed(role.tensor.name, layers)
             key = (kind, role.tensor.name)
         unit = found.setdefault(key, Unit(name, kind))
@@ -83,6 +102,8 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
             role = _as_output(role)
         unit.roles.append(UnitRole(role, prefix))
         unit.facts |= _facts(role, unit)
+        if prefix:
+            unit.facts["bidirectional"] = True
     count = sum(unit.kind in RECURRENT for unit in found.values())
     level = 0
     for unit in found.values():
@@ -90,6 +111,13 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
             unit.facts |= {"level": level, "levels": count}
             level += 1
         yield unit
+
+
+def _moved(role: TensorRole, path: str, layers: LayerMap) -> bool:
+    """Is it an output projection that has come to its attention?"""
+    return role.tensor.name.rpartition(".")[0].endswith(".out_proj") and (
+        _slashed(role.layer, layers) == f"{path}/out_proj"
+    )
 
 
 def _kind(role: TensorRole) -> str:
@@ -102,19 +130,21 @@ def _slashed(path: str, layers: LayerMap) -> str:
     return path if separator in ("/", "") else path.replace(separator, "/")
 
 
-def _frame(role: TensorRole, layers: LayerMap) -> tuple[str, str]:
+def _frame(role: TensorRole, path: str) -> tuple[str, str]:
     """(prefix of the direction, what tells the levels of a stacked layer apart)."""
     meaning = role.meaning
     feeds = role.tensor.facts.get("feeds", ())
     if meaning.evidence == "graph" and feeds:
         return "", str(feeds[0][0])
-    if meaning.part in ("forward", "backward"):
-        leaf = role.tensor.name.removeprefix(role.layer).strip("/")
-        return ("backward_" if meaning.part == "backward" else ""), leaf.rpartition("/")[0]
+    leaf = role.tensor.name.removeprefix(path).strip("/")
+    said = re.search(r"(?:^|/)(forward|backward)_", leaf)
+    if meaning.part in ("forward", "backward") or said:
+        which = meaning.part if said is None else said[1]
+        return ("backward_" if which == "backward" else ""), leaf.rpartition("/")[0]
     level, _, reverse = meaning.part.partition("_")
     if level[:1] == "l" and level[1:].isdigit():
         return ("backward_" if reverse else ""), level
-    return "", role.tensor.name.rpartition("/")[0] if "/" in role.tensor.name else ""
+    return "", leaf.rpartition("/")[0]
 
 
 def _as_output(role: TensorRole) -> TensorRole:

@@ -224,7 +224,7 @@ def _describe(file: Any, tree: WeightTree, places: Mapping[str, Place], legacy: 
         metadata={k: v for k, v in tree.metadata.items() if k not in ("keras_version", "backend")},
     )
     names = {place.path: name for name, place in places.items()}
-    texts = carried.metadata(known, separator="/", names=names, order=True)
+    texts = carried.metadata(known, separator="/", names=names, order=True, convention="keras")
     text_attribute(file, carried.KEY, json.dumps(texts))  # in ASCII, to be cut anywhere
 
 

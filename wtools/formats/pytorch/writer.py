@@ -53,7 +53,7 @@ def draft(tree: WeightTree, name: str, *, like: str | None = None) -> Draft:
         for apart in tree.apart.values():
             problems += unsupported(apart, "pytorch", HOLDS)
     tied = aliases(tree)
-    texts = carried.metadata(tree, separator=".")
+    texts = carried.metadata(tree, separator=".", convention="torch")
     return Draft(
         name,
         lambda output: _write(output, Path(name).stem, sets, texts),
