@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .graphs.torch_model import torch_module
     from .reports import Report
     from .sketch import Sketch
+    from .translation import translate
     from .tree import Tensor, WeightTree
     from .verification import verify
 
@@ -51,6 +52,7 @@ _HOME = {
     "convert": "conversion",
     "verify_bits": "conversion",
     "torch_module": "graphs.torch_model",
+    "translate": "translation",
     "verify": "verification",
     "Tensor": "tree",
     "WeightTree": "tree",
@@ -79,6 +81,7 @@ __all__ = [
     "sparsity",
     "stats",
     "torch_module",
+    "translate",
     "verify",
     "verify_bits",
 ]

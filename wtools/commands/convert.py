@@ -52,6 +52,26 @@ TERMINATED = 128 + signal.SIGTERM
 )
 @click.option("--drop-optimizer", is_flag=True, help="Leave the optimizer's tensors out.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Add; repeatable.")
+@click.option(
+    "--layout",
+    type=click.Choice(["keep", "keras", "torch", "onnx"]),
+    help="Whose names and axes the output has; keep: the source's.  [default: the format's]",
+)
+@click.option(
+    "--heads",
+    multiple=True,
+    metavar="LAYER=N",
+    help="An attention's heads, where its weights do not tell; repeatable.",
+)
+@click.option(
+    "--flatten",
+    multiple=True,
+    metavar="LAYER=HxWxC",
+    help="The image that is flattened before a dense layer, where no config tells; repeatable.",
+)
+@click.option(
+    "--mapping-out", type=click.Path(), metavar="FILE", help="Write what became of what, as JSON."
+)
 @click.option("--like", type=click.Path(), metavar="FILE", help="A model to put the weights into.")
 @click.option(
     "--weights-only", is_flag=True, help="Keras to ONNX: the tensors alone, no graph that runs."
@@ -89,6 +109,9 @@ def command(
     pairs: tuple[str, ...],
     shard_size: str | None,
     module: str | None,
+    heads: tuple[str, ...],
+    flatten: tuple[str, ...],
+    mapping_out: str | None,
     prove: bool,
     overwrite: bool,
     dry_run: bool,
@@ -98,19 +121,23 @@ def command(
 ) -> int:
     """Write the weights of SOURCE to TARGET, whose ending says the format, and verify them.
 
-    A Keras model becomes a complete ONNX model that runs, its weights laid out as ONNX has them.
+    Between Keras, PyTorch and ONNX names and axes become those of the target's framework, unless
+    --layout keep copies them. A Keras model becomes a complete ONNX model that runs.
     Else names, shapes and bits stay as they are unless an option asks for a change. The output is
     read back and compared bit for bit before it appears under its name; on any failure, kill or
     full disk what stood there still stands. A dry run that finds problems ends with code 4.
     """
     from .. import formats
     from ..conversion import Options, execute, plan, preview
+    from ..conversion.layout import heads_of, images_of, writing_mapping
     from ..conversion.options import rule, rules_of
 
     options = Options(
         rename=[*(rules_of(rename_file) if rename_file else ()), *map(rule, renames)],
         metadata=dict(map(_pair, pairs)),
         shard_size=nbytes(shard_size) if shard_size else None,
+        heads=heads_of(heads),
+        flatten=images_of(flatten),
         **changes,
     )
     with formats.open(source, format=format, root=root) as tree:
@@ -124,12 +151,22 @@ def command(
             planned = plan(tree, target, to=to, options=options)
         if prove:
             _refuse_unprovable(source, planned.format, module)
+        mapping: AbstractContextManager[None] = nullcontext()
+        if mapping_out is not None:
+            mapping = writing_mapping(planned, mapping_out, overwrite=overwrite)
         if dry_run:
+            with mapping:
+                pass
             report = preview(planned, overwrite=overwrite)
             output.emit(report)
             return 4 if report.summary["problems"] else 0
         work = planned.nbytes * (1 if no_check else 2)
-        with _termination(), beside, progress("convert", work, quiet=output.quiet) as advance:
+        with (
+            _termination(),
+            mapping,
+            beside,
+            progress("convert", work, quiet=output.quiet) as advance,
+        ):
             report = execute(planned, overwrite=overwrite, check=not no_check, progress=advance)
     if prove:
         report = _proven(report, source, planned.path, module)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..files import atomic
 from ..layers import layer_map
 from ..translation import Translation, convention_of, translated
 from ..tree import Tensor, WeightTree
 from .options import Options
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 OF_FORMAT = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}
 LAYOUTS = ("keep", "keras", "torch", "onnx")
@@ -102,11 +109,41 @@ def told(found: Translation) -> list[str]:
     return lines
 
 
-def change_of(found: Translation, name: str) -> str:
-    """What was done to one tensor, in words; "" for a copy under the same name."""
-    return ", ".join(found.entries[name].steps)
+@contextlib.contextmanager
+def writing_mapping(plan: Plan, path: str, *, overwrite: bool = False) -> Iterator[None]:
+    """Put the mapping of a plan (see `mapping_of`) at `path` when the block ends well.
+
+    Raises OutputError when it exists (unless `overwrite`) or cannot be written.
+    """
+    with atomic(path, overwrite=overwrite) as temporary:
+        yield
+        text = json.dumps(mapping_of(plan), ensure_ascii=False, indent=1)
+        temporary.write_text(text + "\n", "utf-8")
 
 
-def sources_of(found: Translation) -> Mapping[str, tuple[str, ...]]:
-    """Name in the translated tree -> names in the source."""
-    return {name: entry.sources for name, entry in found.entries.items()}
+def mapping_of(plan: Plan) -> dict[str, Any]:
+    """What becomes of what, as JSON: `tensors` has, by name in the output, the names of the
+    source's tensors and the steps from these to it. Schema "wtools.mapping/1"."""
+    found = plan.translation
+    before = {new: old for old, new in plan.names.items()}
+    tensors: dict[str, Any] = {}
+    for row in plan.rows:
+        entry = found.entries.get(before.get(row.target, row.target)) if found else None
+        sources = list(entry.sources) if entry else [row.name] if row.name else []
+        tensors[row.target] = {
+            "sources": sources,
+            "steps": [s for s in row.change.split(", ") if s],
+        }
+        if entry:
+            tensors[row.target]["steps"] = list(entry.steps)
+            if entry.losses:
+                tensors[row.target]["losses"] = list(entry.losses)
+    return {
+        "schema": "wtools.mapping/1",
+        "source": plan.source.path,
+        "target": str(plan.path),
+        "from": found.source if found else stated(plan.source),
+        "to": found.to if found else stated(plan.source),
+        "tensors": tensors,
+        "left_out": list(found.left_out) if found else [],
+    }

@@ -223,22 +223,3 @@ class _Making:
             return
         self.tensors[one.name] = tensor
         self.entries[one.name] = Entry(one.name, one.sources, one.steps, one.losses)
-
-
-def mapping(found: Translation) -> dict[str, Any]:
-    """A translation as JSON: every tensor of the target with its sources and steps."""
-    tensors = {
-        name: {
-            "sources": list(entry.sources),
-            "steps": list(entry.steps),
-            **({"losses": list(entry.losses)} if entry.losses else {}),
-        }
-        for name, entry in found.entries.items()
-    }
-    return {
-        "schema": "wtools.mapping/1",
-        "from": found.source,
-        "to": found.to,
-        "tensors": tensors,
-        "left_out": list(found.left_out),
-    }
