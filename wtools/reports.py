@@ -78,6 +78,16 @@ class Report:
         """The columns a person is shown: the chosen ones, else those worth a place in a table."""
         return tuple(c for c in self.columns if c.shown or self.chosen)
 
+    @property
+    def used_columns(self) -> tuple[Column, ...]:
+        """Those of them that say something of any row; chosen ones in any case."""
+        used = {
+            column.name
+            for column in self.shown_columns
+            if any(getattr(row, column.name) not in (None, "") for row in self.rows)
+        }
+        return tuple(c for c in self.shown_columns if c.name in used or c.name in self.chosen)
+
     def choose(self, names: Sequence[str]) -> Report:
         """Only these columns, by name or heading, in this order. Raises NameNotFoundError."""
         return dataclasses.replace(self, chosen=tuple(self._column(name) for name in names))

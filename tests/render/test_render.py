@@ -224,6 +224,12 @@ def test_html_is_well_formed_and_inert(whole: bool) -> None:
     assert "<script>alert(1)</script>" in tags.text and "<script>alert(1)" not in text
 
 
+def test_a_notebook_shows_the_columns_that_say_something() -> None:
+    shown = report(Row("a", (), None, 1, 0.5), Row("b", (), None, 2, 0.25))
+    assert ">size</th>" in shown._repr_html_() and ">value</th>" not in shown._repr_html_()
+    assert ">value</th>" in shown.choose(["name", "value"])._repr_html_()
+
+
 def test_a_page_needs_nothing_from_outside() -> None:
     text = render(report(*ROWS), "html")
     assert "http" not in text and "src=" not in text and "url(" not in text

@@ -49,12 +49,13 @@ def section(report: Report) -> str:
 
 
 def fragment(report: Report) -> str:
-    """For `_repr_html_`: the shown columns of the first rows, no script."""
+    """For `_repr_html_`: the columns of the first rows that say something, no script."""
     short = report.limit(NOTEBOOK_ROWS)
+    table = f'<div class="scroll">{_table(short, report.used_columns)}</div>' if short.rows else ""
     return (
         f'<div class="wtools"><style>{FRAGMENT_STYLE}</style>'
         f"<strong>{escape(printable(report.title))}</strong>"
-        f"{_table(short, short.shown_columns)}{figures(summary_lines(short))}{_notes(short)}</div>"
+        f"{table}{figures(summary_lines(short))}{_notes(short)}</div>"
     )
 
 
@@ -101,7 +102,20 @@ def _notes(report: Report) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
+# Notebooks style what they show, and more closely than by a class alone.
 FRAGMENT_STYLE = """
+div.wtools div.scroll{overflow-x:auto}
+div.wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0}
+div.wtools tr th,div.wtools tr td{text-align:left;padding:2px 10px;white-space:nowrap}
+div.wtools tr th.n,div.wtools tr td.n{text-align:right}
+div.wtools dl{display:flex;flex-wrap:wrap;gap:4px 20px;margin:8px 0}
+div.wtools dl div{display:flex;gap:6px}
+div.wtools dl dt{opacity:.65;font-weight:normal}
+div.wtools dl dt,div.wtools dl dd{float:none;width:auto;margin:0;padding:0}
+div.wtools ul{opacity:.75;margin:4px 0;padding-left:18px}
+"""
+
+_STYLE = """
 .wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .wtools th,.wtools td{text-align:left;padding:2px 10px;white-space:nowrap}
 .wtools .n{text-align:right}

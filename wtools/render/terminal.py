@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable
 
 from ..errors import printable
-from ..reports import Column, Report
+from ..reports import Report
 from .numbers import is_numeric, summary_lines, text
 
 NAME_LEAST = 24  # a name is shortened to no fewer characters than this before columns go
@@ -21,7 +21,7 @@ _GAP = 2
 
 def render(report: Report, *, width: int | None = None, color: bool = False) -> str:
     """The report as terminal text. `width`: columns to fit into, None for no limit."""
-    columns = [c for c in report.shown_columns if c.name in report.chosen or _used(report, c)]
+    columns = report.used_columns
     cells = [[text(getattr(row, c.name), c) for c in columns] for row in report.rows]
     widths = [
         max([cell_len(c.heading), *(cell_len(line[i]) for line in cells)])
@@ -70,10 +70,6 @@ def _fit(widths: list[int], width: int | None) -> dict[int, int]:
     others = sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1)
     kept[0] = min(widths[0], max(least, width - others), width)
     return kept
-
-
-def _used(report: Report, column: Column) -> bool:
-    return any(getattr(row, column.name) not in (None, "") for row in report.rows)
 
 
 def _line(cells: list[str], kept: dict[int, int], right: list[bool]) -> str:
