@@ -11,12 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 import skl2onnx
-import skops.io
 from skl2onnx.common.data_types import FloatTensorType
 
 import wtools
 from tests.estimators.models import ALL, CLASSIFIERS, REGRESSORS, fitted, inputs
-from wtools.errors import UnsupportedError
 
 
 def run(path: Path, x: Any) -> dict[str, Any]:

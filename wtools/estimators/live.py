@@ -40,7 +40,7 @@ def from_estimator(estimator: Any) -> WeightTree:
             f"{last.kind} " + ("holds no arrays" if learned else "is not fitted: it has no arrays"),
             advice=None if learned else "Call its fit first.",
         )
-    state = getattr(estimator, "__getstate__", dict)()
+    state: Any = getattr(estimator, "__getstate__", dict)()
     version = state.get("_sklearn_version") if isinstance(state, Mapping) else None
     metadata = {"sklearn_version": version} if isinstance(version, str) else {}
     return weight_tree(found, format="sklearn", metadata=metadata)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptError, UnsupportedError
+from ..estimators.described import of_tree
 from ..extras import need
 from ..tree import WeightTree
 from .keras_config import graph
+from .sklearn_export.torch import export as sklearn_export
 from .torch_export import CLASS, export
 from .values import left_out
 
@@ -31,14 +33,16 @@ class TorchModel:
 
 
 def to_torch(tree: WeightTree) -> TorchModel:
-    """The whole model of a Keras file as the source of a PyTorch module and a state dict.
+    """The whole model of a Keras file, or an estimator of scikit-learn, as the source of a PyTorch
+    module and a state dict.
 
     Reads headers alone. Raises UnsupportedError for what cannot be written, the layer and its
     config named; CorruptError where the file contradicts itself.
     """
+    estimator = of_tree(tree)
     try:
-        exported = export(graph(tree))
-    except UnsupportedError as error:
+        exported = export(graph(tree)) if estimator is None else sklearn_export(estimator)
+    except (CorruptError, UnsupportedError) as error:
         error.path = error.path or tree.path or None
         raise
     made = tree.replace(
@@ -49,7 +53,8 @@ def to_torch(tree: WeightTree) -> TorchModel:
 
 
 def torch_module(tree: WeightTree) -> Any:
-    """The model of an open Keras file as a live `torch.nn.Module` in eval mode, weights loaded.
+    """The model of an open Keras file, or of an estimator of scikit-learn (`from_estimator`, a
+    .skops file), as a live `torch.nn.Module` in eval mode, weights loaded.
 
     Images stay channels-last at its ends. What is executed is source that wtools has just written
     from names and numbers (see `to_torch`), nothing of the file. Raises what `to_torch` raises,

@@ -6,6 +6,7 @@ _glm/glm.py, preprocessing/_data.py and discriminant_analysis.py of scikit-learn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ def linear(estimator: Estimator) -> Linear:
     bias = _bias(path, model, outputs)
     classes = _classes(path, model, outputs) if model.kind in CLASSIFIERS else None
     scalers = tuple(_scaler(at, step, features) for at, step in before)
-    link = _link(model) if classes is None else _probability(path, model, len(classes))
+    link = _link(path, model) if classes is None else _probability(path, model, len(classes))
     return Linear(scalers, path, model.kind, kernel, bias, outputs, features, link, classes)
 
 
@@ -89,7 +90,7 @@ def _bias(path: str, model: Estimator, outputs: int) -> Tensor | float:
     bias = model.tensors.get("intercept_")
     if bias is None:
         value = model.values.get("intercept_", 0.0)
-        return float(value) if isinstance(value, (int, float)) else 0.0
+        return float(value) if _is_number(value) else 0.0
     if bias.shape not in ((), (1,), (outputs,)) or (bias.size == 1) != (outputs == 1):
         if bias.size == 1:  # SGD with one intercept for all is not made by scikit-learn
             raise _contradicts(path, model, f"{outputs} outputs and one intercept")
@@ -110,15 +111,25 @@ def _classes(path: str, model: Estimator, outputs: int) -> tuple[Any, ...]:
         raise _contradicts(path, model, f"{len(found)} classes, {outputs} rows of coefficients")
     if len({type(one) for one in found}) > 1 or not isinstance(found[0], (bool, int, float, str)):
         raise _unsupported(path, model, "has classes of several types")
+    if type(found[0]) is float and not all(map(math.isfinite, found)):
+        raise _unsupported(path, model, "has classes that are no numbers")
+    if type(found[0]) is int and not all(-(2**63) <= one < 2**63 for one in found):
+        raise _unsupported(path, model, "has classes of more than 64 bits")
     return tuple(found)
 
 
-def _link(model: Estimator) -> str:
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _link(path: str, model: Estimator) -> str:
     """Of a regressor: what makes a prediction of a score."""
     if model.kind in ("PoissonRegressor", "GammaRegressor"):
         return "exp"
     if model.kind == "TweedieRegressor":
         link, power = model.settings.get("link", "auto"), model.settings.get("power", 0.0)
+        if link not in ("auto", "log", "identity") or not _is_number(power):
+            raise _unsupported(path, model, f"has a link {link!r} of power {power!r}")
         return "exp" if link == "log" or (link == "auto" and power > 0) else "identity"
     return "identity"
 
@@ -159,9 +170,7 @@ def _scaler(path: str, step: Estimator, features: int) -> Scaler:
         factor, offset = array("scale_"), array("min_")
         if factor is None or offset is None:
             raise _unsupported(path, step, "has no scale_ and min_: is it fitted?")
-        bounds = step.settings.get("feature_range")
-        clip = step.settings.get("clip") and isinstance(bounds, list) and len(bounds) == 2
-        cut = (float(bounds[0]), float(bounds[1])) if clip and isinstance(bounds, list) else None
+        cut = _bounds(path, step) if step.settings.get("clip") else None
         return Scaler(path, step.kind, factor=factor, offset=offset, clip=cut)
     cut = (-1.0, 1.0) if step.kind == "MaxAbsScaler" and step.settings.get("clip") else None
     shift = {"StandardScaler": "mean_", "RobustScaler": "center_"}.get(step.kind, "")
@@ -172,6 +181,13 @@ def _scaler(path: str, step: Estimator, features: int) -> Scaler:
     if (scaled and divisor is None) or (shift and centered and mean is None):
         raise _unsupported(path, step, "lacks its arrays: is it fitted?")
     return Scaler(path, step.kind, shift=mean, divisor=divisor, clip=cut)
+
+
+def _bounds(path: str, step: Estimator) -> tuple[float, float]:
+    found = step.settings.get("feature_range")
+    if not isinstance(found, list) or len(found) != 2 or not all(map(_is_number, found)):
+        raise _unsupported(path, step, f"has no range but {found!r:.60}")
+    return float(found[0]), float(found[1])
 
 
 def _unsupported(path: str, step: Estimator, reason: str) -> UnsupportedError:
