@@ -51,7 +51,7 @@ TERMINATED = 128 + signal.SIGTERM
     "--rename-file", type=click.Path(), metavar="FILE", help="Such rules, one a line, before these."
 )
 @click.option("--drop-optimizer", is_flag=True, help="Leave the optimizer's tensors out.")
-@click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Add; repeatable.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Add; repeatable.")
 @click.option(
     "--layout",
     type=click.Choice(["keep", "keras", "torch", "onnx"]),
@@ -70,9 +70,34 @@ TERMINATED = 128 + signal.SIGTERM
     help="The image that is flattened before a dense layer, where no config tells; repeatable.",
 )
 @click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="LAYER=KIND",
+    help="What a layer is, where `wtools layers` infers another kind; repeatable.",
+)
+@click.option(
     "--mapping-out", type=click.Path(), metavar="FILE", help="Write what became of what, as JSON."
 )
-@click.option("--like", type=click.Path(), metavar="FILE", help="A model to put the weights into.")
+@click.option(
+    "--like", type=click.Path(), metavar="FILE", help="A model whose names and shapes are filled."
+)
+@click.option(
+    "--mapping",
+    type=click.Path(),
+    metavar="FILE",
+    help="With --like: what is what, as JSON (see --mapping-out); the rest is inferred.",
+)
+@click.option(
+    "--strict/--no-strict",
+    default=True,
+    help="With --like: must all of both be matched?  [default: strict]",
+)
+@click.option(
+    "--rules/--no-rules",
+    default=True,
+    help="With --like: are the rules for known architectures used?  [default: rules]",
+)
 @click.option(
     "--weights-only", is_flag=True, help="Keras to ONNX: the tensors alone, no graph that runs."
 )
@@ -106,11 +131,12 @@ def command(
     root: str | None,
     renames: tuple[str, ...],
     rename_file: str | None,
-    pairs: tuple[str, ...],
+    metadata: tuple[str, ...],
     shard_size: str | None,
     module: str | None,
     heads: tuple[str, ...],
     flatten: tuple[str, ...],
+    kinds: tuple[str, ...],
     mapping_out: str | None,
     prove: bool,
     overwrite: bool,
@@ -129,15 +155,16 @@ def command(
     """
     from .. import formats
     from ..conversion import Options, execute, plan, preview
-    from ..conversion.layout import heads_of, images_of, writing_mapping
+    from ..conversion.layout import heads_of, images_of, pairs, writing_mapping
     from ..conversion.options import rule, rules_of
 
     options = Options(
         rename=[*(rules_of(rename_file) if rename_file else ()), *map(rule, renames)],
-        metadata=dict(map(_pair, pairs)),
+        metadata=dict(map(_pair, metadata)),
         shard_size=nbytes(shard_size) if shard_size else None,
         heads=heads_of(heads),
         flatten=images_of(flatten),
+        kinds=pairs(kinds, "LAYER=KIND"),
         **changes,
     )
     with formats.open(source, format=format, root=root) as tree:

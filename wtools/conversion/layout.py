@@ -64,6 +64,7 @@ def translation_of(
         to,
         heads=options.heads,
         flatten=options.flatten,
+        kinds=options.kinds,
         layers=layers if len(some) == len(source) else layers.only(some),
     )
 

@@ -28,10 +28,11 @@ class Options:
     metadata: added to, or put in place of, the source's. dequantize: write the real values of
     quantized tensors. layout: "keep" copies names and axes as they are, "keras", "torch" or "onnx"
     says whose they become; by default those of the target's format. heads: attention layer ->
-    its number of heads; flatten: dense layer -> the image before it, channels last; where weights
-    alone do not tell. like: a template file. weights_only: no graph from a Keras model, but its
-    tensors as they are. shard_size, external_data: for the formats that know
-    these options (bytes a shard may have; tensors beside the ONNX model or in it).
+    its number of heads; flatten: dense layer -> the image before it, channels last; kinds: layer
+    -> its kind; where weights alone do not tell. like: a template file; mapping: a JSON file of what is what in it; strict:
+    must all of both be matched? rules: are known architectures looked up? weights_only: no graph
+    from a Keras model, but its tensors as they are. shard_size, external_data: for the formats
+    that know these options (bytes a shard may have; tensors beside the ONNX model or in it).
     """
 
     dtype: str | Mapping[str, str] | None = None
@@ -46,7 +47,11 @@ class Options:
     layout: str | None = None
     heads: Mapping[str, int] = field(default_factory=dict)
     flatten: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     like: str | None = None
+    mapping: str | None = None
+    strict: bool = True
+    rules: bool = True
     weights_only: bool = False
     shard_size: int | None = None
     external_data: bool | None = None

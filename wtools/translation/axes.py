@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..layers import LayerMap, TensorRole
+from ..errors import NameNotFoundError
+from ..layers import LayerMap, Meaning, TensorRole
 from ..layouts import Layout
+from .model import LAYOUTS
 from .units import Unit
 
 
@@ -24,6 +28,32 @@ def axes_of(role: TensorRole, unit: Unit) -> str | None:
     if meaning.kind == "prelu" or meaning.role == "bias":
         return spread(tensor.shape, "c" if meaning.kind == "prelu" else "o")
     return None
+
+
+def with_kinds(layers: LayerMap, kinds: Mapping[str, str], convention: str) -> LayerMap:
+    """The map with the kinds that somebody gives. Raises UsageError for those that there are not.
+
+    kinds: path of a layer, as the file has it or with "/" -> its kind.
+    """
+    if not kinds:
+        return layers
+    table = LAYOUTS[convention]
+    for kind in kinds.values():
+        if kind not in table:
+            raise NameNotFoundError(kind, table, what=f"kind of layer in {convention}")
+    found = {}
+    for name, role in layers.tensors.items():
+        path = role.layer.replace(layers.tree_separator, "/") if layers.tree_separator else ""
+        own = kinds.get(role.layer) or kinds.get(path)
+        found[name] = _told(role, own, table[own]) if own else role
+    return replace(layers, tensors=found)
+
+
+def _told(role: TensorRole, kind: str, layout: Layout) -> TensorRole:
+    leaf = role.tensor.name.removeprefix(role.layer).lstrip("./")
+    own = layout.role_of(leaf) or layout.role_of(leaf.rpartition("/")[2])
+    axes = layout.roles[own].axes if own else ""
+    return replace(role, meaning=Meaning(kind, own or leaf, axes, evidence="config"))
 
 
 def spread(shape: tuple[int, ...], letter: str) -> str | None:

@@ -19,6 +19,7 @@ from ..layouts import Stored
 from ..layouts.axes import sizes
 from ..tree import Tensor, WeightTree
 from . import axes as known_axes
+from .axes import with_kinds
 from .flattening import flattened
 from .model import (
     OF_FORMAT,
@@ -39,18 +40,24 @@ def canonical(
     *,
     heads: Mapping[str, int] | None = None,
     flatten: Mapping[str, Sequence[int]] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Canonical:
     """What the tensors of a tree are, ready to be spelled in any convention. Reads no data.
 
     layers: its `layer_map`, if there is one already. heads: attention layer -> how many heads
     it has, which fused weights do not tell. flatten: dense layer -> the shape, channels last, of
-    the image that is flattened before it. Raises NameNotFoundError for a layer that there is not.
+    the image that is flattened before it. kinds: layer -> its kind ("depthwise_conv2d"), where
+    names and shapes tell another. Raises NameNotFoundError for a layer that there is not,
+    UsageError for what a layer cannot be.
     """
     known, left = remembered(tree.values())
     found = [layer for layer, _ in known]
     layers = layers if layers is not None else layer_map(tree)
     default = convention_of(tree, layers)
-    told = _Told(dict(heads or {}), {k: tuple(v) for k, v in (flatten or {}).items()})
+    told = _Told(
+        dict(heads or {}), {k: tuple(v) for k, v in (flatten or {}).items()}, dict(kinds or {})
+    )
+    layers = with_kinds(layers, told.kinds, default)
     rest: list[Tensor] = []
     some = layers.only(t.name for t in left)
     for unit in units(some, placed(tree, some, default)):
@@ -70,6 +77,7 @@ class _Told:
 
     heads: dict[str, int]
     flatten: dict[str, tuple[int, ...]]
+    kinds: dict[str, str]
 
     def of(self, table: Mapping[str, Any], path: str) -> Any:
         return table.get(path, table.get(path.replace("/", ".")))
@@ -78,7 +86,7 @@ class _Told:
         """Raise NameNotFoundError for the path of no layer."""
         paths = [layer.path for layer in layers]
         known = {*paths, *(path.replace("/", ".") for path in paths)}
-        for path in (*self.heads, *self.flatten):
+        for path in (*self.heads, *self.flatten, *self.kinds):
             if path not in known:
                 raise NameNotFoundError(path, paths, what="layer")
 
@@ -185,6 +193,8 @@ def _layer(
             parts[one.prefix + role] = Part(one.prefix + role, shown, piece, (tensor.name,))
     if not parts:
         return None, rest
+    order = {one.found.tensor.name: at for at, one in enumerate(unit.roles)}
+    parts = dict(sorted(parts.items(), key=lambda item: order[item[1].piece.tensor.name]))
     if image is not None:
         facts["flatten"] = tuple(image)
     return CanonicalLayer(unit.path, unit.kind, convention, known, parts, facts), rest

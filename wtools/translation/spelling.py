@@ -53,10 +53,8 @@ def spelled(
     wanted = list(original if original is not None else slots(layer, to))
     found = [one for slot in wanted if (one := _filled(slot, layer, to)) is not None]
     there = {role for slot in wanted for role in (*slot.roles, *slot.added)}
-    left = [role for role in layer.parts if role not in there]
-    dropped = tuple(
-        _dropped(layer, role, to) for role in left if role in _DROPPED and not _neutral(layer, role)
-    )
+    left = [r for r in layer.parts if r not in there and not _neutral(layer, r)]
+    dropped = tuple(_dropped(layer, role, to) for role in left if role in _DROPPED)
     if dropped and found:
         found[0] = found[0]._replace(losses=(*found[0].losses, *dropped))
     if template is None:

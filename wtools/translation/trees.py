@@ -68,13 +68,14 @@ def translate(
     *,
     heads: Mapping[str, int] | None = None,
     flatten: Mapping[str, Sequence[int]] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> WeightTree:
     """`tree` as the framework `to` ("keras", "torch", "onnx") names and lays out its weights.
 
-    Nothing is read; each tensor is rearranged when it is. heads, flatten: see `translated`.
+    Nothing is read; each tensor is rearranged when it is. heads, flatten, kinds: see `translated`.
     Raises UnsupportedError, the layers named, for what cannot be translated.
     """
-    found = translated(tree, to, heads=heads, flatten=flatten)
+    found = translated(tree, to, heads=heads, flatten=flatten, kinds=kinds)
     found.check()
     notes = (*found.tree.notes, *found.losses, *found.notes)
     return found.tree.replace(found.tree.values(), notes=notes)
@@ -86,6 +87,7 @@ def translated(
     *,
     heads: Mapping[str, int] | None = None,
     flatten: Mapping[str, Sequence[int]] | None = None,
+    kinds: Mapping[str, str] | None = None,
     layers: LayerMap | None = None,
 ) -> Translation:
     """How `tree` becomes one of the convention `to`. Reads no data.
@@ -93,11 +95,12 @@ def translated(
     heads: attention layer -> its number of heads, which nn.MultiheadAttention's weights do not
     tell. flatten: dense layer -> (height, width, channels) of the image that is flattened before
     it, whose order differs between channels last and channels first; Keras models say it
-    themselves. Raises UsageError for a convention or a layer that there is not.
+    themselves. kinds: layer -> its kind, where names and shapes tell another.
+    Raises UsageError for a convention or a layer that there is not.
     """
     if to not in CONVENTIONS:
         raise UsageError(f"{to!r} is none of the conventions {', '.join(CONVENTIONS)}")
-    found = canonical(tree, layers, heads=heads, flatten=flatten)
+    found = canonical(tree, layers, heads=heads, flatten=flatten, kinds=kinds)
     made = _Making(tree, found, to)
     made.run()
     result = tree.replace(
