@@ -31,3 +31,5 @@ def test_asking_whether_a_name_is_there_seeks_no_near_ones(
 ) -> None:
     monkeypatch.delattr("difflib.get_close_matches")
     assert "dense/bias" not in tree
+    assert tree.get("dense/bias") is None and tree.get("dense/bias", 3) == 3
+    assert tree.get("layers/dense/vars/0") is tree["dense/kernel"]

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from . import dtypes
 from .errors import NameNotFoundError, UsageError, printable
 
 Array = NDArray[Any]
+T = TypeVar("T")
 BLOCK = 1 << 20  # bytes of one block unless asked otherwise: fits the second-level cache
 
 
@@ -333,6 +334,20 @@ class WeightTree(Mapping[str, Tensor]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(name) is not None
+
+    @overload
+    def get(self, name: str, /) -> Tensor | None: ...
+
+    @overload
+    def get(self, name: str, /, default: Tensor | T) -> Tensor | T: ...
+
+    def get(self, name: str, /, default: Any = None) -> Any:
+        """The tensor of that name or stored name, `default` where there is none.
+
+        Mapping's own would have the error look for near names, which takes long.
+        """
+        tensor = self._find(name)
+        return default if tensor is None else tensor
 
     def _find(self, name: str) -> Tensor | None:
         tensor = self._tensors.get(name)
