@@ -21,6 +21,7 @@ FITTING = frozenset({
     "cv_results_", "criterion_", "coef_path_", "active_", "rank_", "singular_", "random_state",
     "_random_state", "random_state_", "_expanded_class_weight", "eps_", "X_offset_", "X_scale_",
     "outliers_", "n_subpopulation_", "breakdown_",
+    "best_index_", "_best_coefs", "_best_intercepts", "_optimizer",
 })  # fmt: skip
 MOST_VALUES = 100_000  # of one list that is kept as plain values
 APART = "fitting"

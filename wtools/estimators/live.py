@@ -125,10 +125,8 @@ def _described(value: Any, above: tuple[int, ...]) -> Estimator:
     kind, module = type(value).__name__, type(value).__module__
     pipeline = kind == "Pipeline" and module.startswith("sklearn.pipeline")
     filling = _Filling((*above, id(value)), pipeline)
-    if pipeline:
-        for name, step in state.pop("steps"):
-            filling.put(name, step)
-    for name, inner in state.items():
+    steps = state.pop("steps", []) if pipeline else []
+    for name, inner in (*state.items(), *steps):
         filling.put(name, inner)
     return Estimator(
         kind,
