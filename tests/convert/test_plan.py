@@ -107,7 +107,6 @@ def nothing_written(folder: Path, work: Callable[[], object], match: str) -> Non
         ("m.npz", {"dtype": "bfloat16"}, "npz holds no bfloat16.*--dtype bfloat16=float32"),
         ("m.npz", {"shard_size": 100}, "--shard-size means nothing to npz"),
         ("m.pt", {"external_data": True}, "--external-data means nothing to pytorch"),
-        ("m.pt", {"like": "x.pt"}, "takes no template"),
         ("m.keras", {}, "--like"),
         ("m.xyz", {}, "does not say which format"),
         ("m.h5", {"rename": [("step", "/step")]}, "cannot be a path in HDF5"),

@@ -29,10 +29,11 @@ class Options:
     quantized tensors. layout: "keep" copies names and axes as they are, "keras", "torch" or "onnx"
     says whose they become; by default those of the target's format. heads: attention layer ->
     its number of heads; flatten: dense layer -> the image before it, channels last; kinds: layer
-    -> its kind; where weights alone do not tell. like: a template file; mapping: a JSON file of what is what in it; strict:
-    must all of both be matched? rules: are known architectures looked up? weights_only: no graph
-    from a Keras model, but its tensors as they are. shard_size, external_data: for the formats
-    that know these options (bytes a shard may have; tensors beside the ONNX model or in it).
+    -> its kind; where weights alone do not tell. like: a template file; mapping: a JSON file of
+    what is what in it; strict: must all of both be matched? rules: are known architectures looked
+    up? weights_only: no graph from a Keras model, but its tensors as they are. shard_size,
+    external_data: for the formats that know these options (bytes a shard may have; tensors beside
+    the ONNX model or in it).
     """
 
     dtype: str | Mapping[str, str] | None = None

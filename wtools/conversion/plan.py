@@ -44,7 +44,7 @@ class Plan:
     tree: the target's tensors, lazily. draft: None where problems stand before it.
     lost: what the target will not have. problems: why it cannot be done, with a way out.
     translation: into another framework's conventions, if there is one; names: its tensors' names
-    -> those in the output.
+    -> those in the output. notes: what a person should know. said: more for the summary.
     """
 
     source: WeightTree
@@ -57,6 +57,8 @@ class Plan:
     problems: Sequence[str]
     translation: Translation | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -99,6 +101,12 @@ def plan(
         if graph.wanted(source, format, options):
             return graph.graph_plan(source, path, format, options)
     chosen_ones = chosen(source, options)
+    if options.like is not None:
+        from .like import like_plan
+
+        filled = like_plan(source, chosen_ones, path, format, options)
+        if filled is not None:
+            return filled
     translation = _translation(source, chosen_ones, format, options)
     base = translation.tree if translation else source
     kept = list(base.values()) if translation else chosen_ones
@@ -106,13 +114,13 @@ def plan(
     problems = [*(translation.problems if translation else ()), *_collisions(names)]
     wanted = casts(options.dtype)
     changed = {tensor.name: _changed(tensor, options, wanted) for tensor in kept}
-    apart = {} if translation else _carried(source, options, writer)
+    apart = {} if translation else carried(source, options, writer)
     tree, lost = base, _lost(source, kept, options, apart)
     draft = None
     if not problems:
         tree = base.replace(
             [changed[name].rename(new) for name, new in names.items()],
-            metadata={**_metadata(source), **options.metadata},
+            metadata={**metadata_of(source), **options.metadata},
             apart=apart,
         )
         draft = writer.draft(tree, path.name, like=options.like, **options.for_writer())
@@ -211,7 +219,7 @@ def _changed(tensor: Tensor, options: Options, wanted: Mapping[str, str]) -> Ten
     return cast(tensor, target_dtype(tensor, wanted), options.on_overflow)
 
 
-def _metadata(source: WeightTree) -> dict[str, Any]:
+def metadata_of(source: WeightTree) -> dict[str, Any]:
     """What the source says of the model, without what its reader says of the file."""
     of_the_file = ("root", "globals") if source.format == "pytorch" else ()
     return {key: value for key, value in source.metadata.items() if key not in of_the_file}
@@ -221,7 +229,7 @@ def _is_optimizer(name: str) -> bool:
     return "optim" in name.lower()
 
 
-def _carried(source: WeightTree, options: Options, writer: formats.Writer) -> dict[str, WeightTree]:
+def carried(source: WeightTree, options: Options, writer: formats.Writer) -> dict[str, WeightTree]:
     """The sets apart that the output will have: none where only some tensors were asked for."""
     if options.only or "apart" not in writer.KEEPS:
         return {}
@@ -236,11 +244,11 @@ def _lost(
     source: WeightTree,
     kept: Sequence[Tensor],
     options: Options,
-    carried: Mapping[str, WeightTree],
+    apart: Mapping[str, WeightTree],
 ) -> list[str]:
     lost = []
     for name, tree in source.apart.items():
-        if name not in carried and not (options.drop_optimizer and _is_optimizer(name)):
+        if name not in apart and not (options.drop_optimizer and _is_optimizer(name)):
             lost.append(f"{name!r}, {len(tree)} tensors apart: --root {name} converts them")
     if source.architecture is not None and options.like is None:
         lost.append("the model's architecture: --like MODEL writes into a model that has one")

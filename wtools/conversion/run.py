@@ -197,15 +197,16 @@ def _report(
         "nbytes": plan.nbytes,
         "unchanged": sum(not row.change or row.change.startswith("tied") for row in rows),
         **sums,
+        **plan.said,
         **outcome,
     }
     return Report(
         "wtools.convert/1",
         f"{plan.source.path or 'memory'} to {plan.path}",
-        Row,
+        type(rows[0]) if rows else Row,
         rows,
         summary,
-        [*notes, *(f"lost: {what}" for what in plan.lost)],
+        [*notes, *plan.notes, *(f"lost: {what}" for what in plan.lost)],
         path=str(plan.path),
         format=plan.format,
     )

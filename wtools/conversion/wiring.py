@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,19 +10,37 @@ from typing import Any
 from ..errors import WtoolsError
 from ..tree import WeightTree
 
-# (names of the tensors that a step uses, values it takes, values it makes)
-Step = tuple[frozenset[str], Sequence[object], Sequence[object]]
 _MOST = 20_000  # steps of a graph that are followed
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of a layer or an operator. names: of the tensors that it uses; config: its options,
+    as the file has them; linear: does nothing come between what it computes and its output?
+    """
+
+    kind: str
+    names: frozenset[str]
+    taken: Sequence[object]
+    made: Sequence[object]
+    config: Mapping[str, Any]
+    linear: bool = True
 
 
 @dataclass(frozen=True)
 class Wiring:
     """place: where each layer stands in an order in which the graph can run. after: layer -> the
-    layers that take its output, maybe through steps without weights.
+    layers that take its output, maybe through steps without weights. direct: (layer, the one
+    right after it, with nothing between them and nobody else looking). configs: layer -> its
+    options. steps: all of the graph. framework: "keras" or "onnx".
     """
 
     place: Mapping[int, int] = field(default_factory=dict)
     after: Mapping[int, set[int]] = field(default_factory=dict)
+    direct: frozenset[tuple[int, int]] = frozenset()
+    configs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+    framework: str = ""
 
 
 def wiring(tree: WeightTree, owner: Mapping[str, int]) -> Wiring | None:
@@ -38,17 +57,36 @@ def wiring(tree: WeightTree, owner: Mapping[str, int]) -> Wiring | None:
     reaching: dict[object, frozenset[int]] = {}
     place: dict[int, int] = {}
     after: dict[int, set[int]] = {}
-    for number, (names, taken, made) in enumerate(steps):
-        before = frozenset[int]().union(*(reaching.get(value, frozenset()) for value in taken))
-        own = {owner[name] for name in names if name in owner}
+    configs: dict[int, Mapping[str, Any]] = {}
+    for number, step in enumerate(steps):
+        before = frozenset[int]().union(*(reaching.get(v, frozenset()) for v in step.taken))
+        own = {owner[name] for name in step.names if name in owner}
         for one in own:
             place.setdefault(one, number)
+            configs.setdefault(one, step.config)
             for other in before - {one}:
                 if place[other] < place[one]:  # not round the loop of a shared layer
                     after.setdefault(other, set()).add(one)
-        for value in made:
+        for value in step.made:
             reaching[value] = frozenset(own) if own else before
-    return Wiring(place, after)
+    framework = "keras" if isinstance(tree.architecture, Mapping) else "onnx"
+    return Wiring(place, after, _direct(steps, owner), configs, steps, framework)
+
+
+def _direct(steps: Sequence[Step], owner: Mapping[str, int]) -> frozenset[tuple[int, int]]:
+    """Pairs of layers of which the second alone takes what the first computes, as it is."""
+    makers: dict[object, Step] = {value: step for step in steps for value in step.made}
+    users = Counter(value for step in steps for value in step.taken)
+    found = set()
+    for step in steps:
+        for value in step.taken:
+            maker = makers.get(value)
+            if maker is None or not maker.linear or users[value] > 1:
+                continue
+            one = {owner[name] for name in maker.names if name in owner}
+            other = {owner[name] for name in step.names if name in owner}
+            found |= {(a, b) for a in one for b in other if a != b}
+    return frozenset(found)
 
 
 def _steps(tree: WeightTree) -> Iterator[Step]:
@@ -57,15 +95,18 @@ def _steps(tree: WeightTree) -> Iterator[Step]:
         yield from _keras(tree)
     elif getattr(known, "graph", None) is not None:
         stored = {tensor.stored: tensor.name for tensor in tree.values()}
-        yield from _onnx(known.graph.nodes, stored)  # type: ignore[union-attr]
+        yield from _onnx(known.graph.nodes, stored)
 
 
 def _keras(tree: WeightTree) -> Iterator[Step]:
     from ..graphs.keras_config import graph
 
     for number, node in enumerate(graph(tree).nodes):
-        names = frozenset(tensor.name for tensor in node.layer.weights.values())
-        yield names, [ref.node for ref in node.refs()], [number]
+        layer = node.layer
+        names = frozenset(tensor.name for tensor in layer.weights.values())
+        linear = layer.config.get("activation") in (None, "linear")
+        taken = [ref.node for ref in node.refs()]
+        yield Step(layer.kind, names, taken, [number], {**layer.config, "name": layer.path}, linear)
 
 
 def _onnx(nodes: Iterable[Any], stored: Mapping[str, str]) -> Iterator[Step]:
@@ -77,4 +118,9 @@ def _onnx(nodes: Iterable[Any], stored: Mapping[str, str]) -> Iterator[Step]:
         if not values and used:
             weights |= dict.fromkeys(node.outputs, used)
             continue
-        yield used, values, list(node.outputs)
+        yield Step(node.op_type, used, values, list(node.outputs), _attributes(node))
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    wanted = ("epsilon", "strides", "pads", "dilations", "group", "count_include_pad", "auto_pad")
+    return {name: value for name in wanted if (value := node.attribute(name, None)) is not None}

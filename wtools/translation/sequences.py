@@ -16,9 +16,10 @@ _GAIN = 10.0  # of one more agreeing pair, in nats: only equally long agreements
 _CHANCES = 5  # shuffled sequences that tell how long an agreement is by chance
 
 Matrix = NDArray[np.float64]
+Numbers = Sequence[int] | NDArray[np.int64]
 
 
-def longest(one: Sequence[int], other: Sequence[int]) -> int:
+def longest(one: Numbers, other: Numbers) -> int:
     """The length of the longest common subsequence."""
     a, b = np.asarray(one), np.asarray(other)
     if not len(a) or not len(b):

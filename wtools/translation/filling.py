@@ -1,0 +1,219 @@
+"""A template's layer filled from what was assigned to it, in the template's names and axes.
+
+What the two sides keep differently is brought together first: letters (the k of a Conv1D is the
+w of a Conv2D of height one), projections of an attention, roles that only one side has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import UsageError
+from ..tree import Array, Tensor
+from .flattening import flattened
+from .likeness import Unit
+from .model import CanonicalLayer, Part
+from .pieces import Computed, Piece, flat
+from .spelling import Spelled, spelled
+
+_IMAGE = ("fd", "fh", "fw", "fk", "fc")
+
+
+@dataclass(frozen=True)
+class Folds:
+    """What a batch norm takes in from layers whose own parts have no place in the template.
+
+    bias: of the layer before it, subtracted from the moving mean. gamma: its own, taken into the
+    moving variance; epsilons: the source's and the template's.
+    """
+
+    bias: Part | None = None
+    gamma: bool = False
+    epsilons: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """spelled: the template's tensors that came of it. unused: names of the source's tensors
+    whose parts have no place."""
+
+    spelled: Sequence[Spelled]
+    unused: Sequence[str] = field(default_factory=tuple)
+
+
+def filled(
+    template: CanonicalLayer, sources: Mapping[str, Unit], folds: Folds | None = None
+) -> Filled:
+    """The tensors of a template's layer. sources: projection ("" for a whole layer) -> its unit.
+
+    Raises UsageError where shapes do not fit, UnsupportedError for what has no equal.
+    """
+    parts: dict[str, Part] = {}
+    target = template
+    known = dict(template.sizes)
+    first = next(iter(sources.values()))
+    if template.kind == "multi_head_attention" or first.projection:
+        target, parts, known = _attention(template, sources)
+    else:
+        for role, part in first.layer.parts.items():
+            parts[role] = _fitted(part, template.parts.get(role), first.layer, template)
+        known = {**known, **first.layer.sizes}
+    if folds is not None:
+        parts = _folded(parts, folds)
+    kind = first.layer.kind if not first.projection else target.kind
+    made = CanonicalLayer(
+        first.layer.path, kind, first.layer.convention, known, parts, first.layer.facts
+    )
+    found = spelled(made, template.convention, target)
+    used = {name for one in found for name in one.sources}
+    if folds is not None and folds.gamma:
+        used |= set(first.parts["gamma"].stored)
+    own = [name for unit in sources.values() for name in unit.stored]
+    return Filled(found, [name for name in dict.fromkeys(own) if name not in used])
+
+
+def relabelled(piece: Piece, words: Mapping[str, str], sizes: Mapping[str, int]) -> Piece:
+    """The piece with letters in place of others: {"o": "(H e)"}; sizes: of the new ones."""
+    tokens = piece.axes.replace("(", "( ").replace(")", " )").split()
+    text, depth = [], 0
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        word = words.get(token, token)
+        text.append(word.strip("()") if depth and word != token else word)
+    axes = " ".join(text).replace("( ", "(").replace(" )", ")")
+    kept = {name: size for name, size in piece.sizes.items() if name not in words}
+    return replace(piece, axes=axes, sizes={**kept, **sizes})
+
+
+def _part(role: str, piece: Piece, stored: tuple[str, ...]) -> Part:
+    return Part(role, " ".join(sorted(piece.letters)), piece, stored)
+
+
+def _fitted(
+    part: Part, wanted: Part | None, layer: CanonicalLayer, template: CanonicalLayer
+) -> Part:
+    """The part with the letters that the template's has."""
+    if wanted is None:
+        return part
+    own = dict(zip(flat(part.axes), part.shape, strict=True))
+    there = dict(zip(flat(wanted.axes), wanted.shape, strict=True))
+    image = [name for name in there if name in _IMAGE]
+    if image and not any(name in _IMAGE for name in own):
+        shape = [there[name] for name in ("fd", "fh", "fw", "fk", "fc") if name in there]
+        axes, sizes = flattened(
+            part.piece.axes, part.piece.sizes, shape, layer.convention, layer.path
+        )
+        return _part(part.role, replace(part.piece, axes=axes, sizes=sizes), part.stored)
+    here = [name for name in own if name not in there and own[name] != 1]
+    other = [name for name in there if name not in own and there[name] != 1]
+    words: dict[str, str] = {}
+    for name in here:
+        match = next((n for n in other if there[n] == own[name] and n not in words.values()), None)
+        if match is not None:
+            words[name] = match
+    if not words or any(name in _IMAGE for name in here):
+        return part
+    sizes = {new: own[old] for old, new in words.items()}
+    gone = {name: "1" for name in sizes if name in own}  # the letter is there, of size one
+    piece = relabelled(part.piece, gone, {}) if gone else part.piece
+    return _part(part.role, relabelled(piece, words, sizes), part.stored)
+
+
+# --- attentions -----------------------------------------------------------------------------------
+
+
+def _attention(
+    template: CanonicalLayer, sources: Mapping[str, Unit]
+) -> tuple[CanonicalLayer, dict[str, Part], dict[str, int]]:
+    """(template, the source's parts, sizes), all in the letters of attentions."""
+    heads = _heads(template) or next(
+        (own for unit in sources.values() if (own := _heads(unit.layer))), None
+    )
+    target = template
+    if template.kind != "multi_head_attention":
+        projection = next(iter(sources.values())).projection
+        parts = _projected(template.parts, projection, heads)
+        target = replace(template, kind="multi_head_attention", parts=parts)
+    found: dict[str, Part] = {}
+    known: dict[str, int] = dict(template.sizes)
+    for projection, unit in sources.items():
+        name = projection or unit.projection
+        if unit.projection:
+            own_parts = {r: p for r, p in unit.layer.parts.items() if r.startswith(f"{name}_")}
+        else:
+            own_parts = _projected(unit.parts, name, heads)
+        found |= own_parts
+        for part in own_parts.values():
+            known |= part.piece.sizes
+    return target, found, known
+
+
+def _heads(layer: CanonicalLayer) -> tuple[int, int] | None:
+    """(heads, width of each) of an attention."""
+    if "H" in layer.sizes and "e" in layer.sizes:
+        return layer.sizes["H"], layer.sizes["e"]
+    for part in layer.parts.values():
+        if "H" in part.piece.sizes and "e" in part.piece.sizes:
+            return part.piece.sizes["H"], part.piece.sizes["e"]
+    return None
+
+
+def _projected(
+    parts: Mapping[str, Part], projection: str, heads: tuple[int, int] | None
+) -> dict[str, Part]:
+    """The parts of a linear layer as those of a projection."""
+    found = {}
+    for role, part in parts.items():
+        inner, outer = ("D", "(H e)") if projection != "output" else ("(H e)", "D")
+        words = {"i": inner, "o": outer}
+        size = dict(part.piece.sizes)
+        width = size.get("i" if projection == "output" else "o", 1)
+        count, each = heads if heads and math.prod(heads) == width else (1, width)
+        sizes = {"H": count, "e": each}
+        depth = size.get("o" if projection == "output" else "i")
+        if depth is not None:
+            sizes["D"] = depth
+        piece = relabelled(part.piece, words, sizes)
+        found[f"{projection}_{role}"] = _part(f"{projection}_{role}", piece, part.stored)
+    return found
+
+
+# --- folding --------------------------------------------------------------------------------------
+
+
+def _folded(parts: Mapping[str, Part], folds: Folds) -> dict[str, Part]:
+    found = dict(parts)
+    if folds.bias is not None:
+        mean, bias = parts["moving_mean"], folds.bias
+        read_mean, read_bias = mean.piece.tensor.read, bias.piece.tensor.read
+        found["moving_mean"] = _computed(
+            mean, lambda: read_mean().reshape(-1) - read_bias().reshape(-1), bias.stored
+        )
+    if folds.gamma:
+        variance, gamma = parts["moving_variance"], parts["gamma"]
+        read_variance, read_gamma = variance.piece.tensor.read, gamma.piece.tensor.read
+        one, other = folds.epsilons
+
+        def narrowed() -> Array:
+            wide = read_variance().astype(np.float64) + one
+            return (wide / read_gamma().astype(np.float64) ** 2 - other).astype(
+                read_variance().dtype
+            )
+
+        found["moving_variance"] = _computed(variance, narrowed, gamma.stored)
+        del found["gamma"]
+    return found
+
+
+def _computed(part: Part, compute: object, more: tuple[str, ...]) -> Part:
+    assert callable(compute)
+    tensor = part.piece.tensor
+    new: Tensor = replace(tensor, data=Computed(compute), storage=None, quantization=None)
+    return Part(part.role, part.axes, replace(part.piece, tensor=new), (*part.stored, *more))
+
+
+__all__ = ["Filled", "Folds", "UsageError", "filled", "relabelled"]
