@@ -9,7 +9,9 @@ from typing import Any
 from ..errors import UnsupportedError, UsageError
 from ..layers import LayerMap
 from ..tree import Tensor, WeightTree
+from .behaviour import behaviour
 from .canonical import canonical
+from .doubts import unsure
 from .model import SEPARATORS, Canonical, CanonicalLayer, layout_of
 from .onnx_paths import numbered, restored
 from .records import KEY, layer_record, original_slots, record
@@ -100,6 +102,7 @@ def translated(
     """
     if to not in CONVENTIONS:
         raise UsageError(f"{to!r} is none of the conventions {', '.join(CONVENTIONS)}")
+    flatten = {**_images(tree, to), **(flatten or {})}
     found = canonical(tree, layers, heads=heads, flatten=flatten, kinds=kinds)
     made = _Making(tree, found, to)
     made.run()
@@ -111,10 +114,21 @@ def translated(
         found.convention,
         to,
         made.entries,
-        [*found.notes, *made.notes],
+        [*found.notes, *unsure(found, to), *made.notes, *behaviour(tree, to)],
         made.left_out,
         made.problems,
     )
+
+
+def _images(tree: WeightTree, to: str) -> dict[str, tuple[int, ...]]:
+    """The images before dense layers that the config of a Keras model tells."""
+    known = tree.architecture if isinstance(tree.architecture, Mapping) else {}
+    if to == "keras" or "keras" not in known:
+        return {}
+    from ..graphs.flattened import flattened
+
+    paths = {tensor.layer for tensor in tree.values()}
+    return {path: image for path, image in flattened(tree).items() if path in paths}
 
 
 @dataclass
