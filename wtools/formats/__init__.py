@@ -198,6 +198,8 @@ def what_it_is(source: Source) -> str:
     for magic, what in _MAGICS:
         if head.lstrip().lower().startswith(magic.lower()) or head.startswith(magic):
             return what
+    if head[:2] in (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"):
+        return "zlib data (a compressed joblib file? load it, if you trust it, and save anew)"
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model (not supported yet)"
     if head[257:262] == b"ustar":

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import CorruptError, FormatError, UnsafeError, WtoolsError
 from ...files import Source
+from ...notes import UNSAFE_PICKLE, Note
 from ...tree import Tensor, WeightTree
 from .. import carried, zips
 from . import constructors, metadata, roots
@@ -38,6 +39,7 @@ _HARMLESS = frozenset(
     functools.partial datetime.datetime datetime.date datetime.timedelta builtins.range
     builtins.slice numpy.scalar torch.fx._symbolic_trace.Tracer""".split()  # noqa: SIM905
 )
+_ESTIMATOR = "Save an estimator with skops (skops.io.dump), or give it to wtools.from_estimator"
 
 
 def read(source: Source, root: str | None) -> WeightTree:
@@ -150,7 +152,7 @@ class _Checkpoint:
                 raise FormatError(
                     "a joblib file, whose arrays lie between the opcodes of its pickle",
                     path=self.source.path,
-                    advice="Load it with joblib, if you trust it, and save the arrays as .npz.",
+                    advice=f"Load it with joblib, if you trust it. {_ESTIMATOR}.",
                 ) from None
             raise
         self.trailing = reader.remaining
@@ -232,13 +234,18 @@ class _Checkpoint:
 
     def notes(self) -> list[str]:
         """What the pickle would have done, and what of the file was not read."""
-        notes = []
+        notes: list[str] = []
         unknown = self.unknown()
         danger = [name for name in unknown if dangerous(name)]
         if danger:
-            notes.append(f"unpickling this file would call {_few(danger)}; wtools did not")
+            told = f"unpickling this file would call {_few(danger)}; wtools did not"
+            notes.append(Note(told, UNSAFE_PICKLE))
         known = {*danger, *self.classes, *_HARMLESS}
         others = [n for n in unknown if n not in known and not n.startswith("torch.nn.")]
+        estimators = [name for name in others if name.startswith("sklearn.")]
+        if estimators:
+            notes.append(f"only arrays are read of {_few(estimators)}. {_ESTIMATOR}")
+            others = [name for name in others if name not in estimators]
         if others:
             what = "constructor" if len(others) == 1 else "constructors"
             notes.append(f"names {len(others)} {what} that wtools does not know: {_few(others)}")
@@ -256,7 +263,8 @@ class _Checkpoint:
                 f"holds no tensor, and unpickling it would call {_few(danger)}", path=path
             )
         named = f"; its pickle calls {_few(unknown)}" if unknown else ""
-        return FormatError(f"holds no tensor{named}", path=path)
+        advice = _ESTIMATOR if any(name.startswith("sklearn.") for name in unknown) else None
+        return FormatError(f"holds no tensor{named}", path=path, advice=advice)
 
 
 def dangerous(name: str) -> bool:
