@@ -103,7 +103,7 @@ def known_sizes(
         elif any("(" in one.found.meaning.axes for one in unit.roles):
             known["H"] = 1  # not told: all of it as one head, until somebody says better
             facts["heads"] = None
-    if unit.kind.startswith("depthwise_conv"):
+    if unit.kind.startswith(("depthwise_conv", "separable_conv")):
         known |= _multiplier(unit, layers, facts)
     return known
 
@@ -113,8 +113,8 @@ def _multiplier(unit: Unit, layers: LayerMap, facts: dict[str, Any]) -> dict[str
 
     An ONNX node says its groups; else the layer before it tells how many channels come in.
     """
-    kernels = [one.found for one in unit.roles if one.found.meaning.role == "kernel"]
-    fused = [role for role in kernels if "(i m)" in role.meaning.axes]
+    kernels = [one.found for one in unit.roles if "kernel" in one.found.meaning.role]
+    fused = [role for role in kernels if "(i m) 1" in role.meaning.axes]
     if not fused:
         return {}
     channels = fused[0].tensor.shape[0]

@@ -181,11 +181,11 @@ def _layer(
         except UsageError:
             rest.append(tensor)
             continue
-        known = {**size, **known}
         gates = layout.gates if "g" in flat(axes) else ""
         letters = sorted(flat(axes))
         if image is not None and _flattens(unit.kind, name, letters):
             axes, size = flattened(axes, size, image, convention, unit.path)
+        known = {**size, **known}
         for role, at in held(name, layout.roles.get(name), size):
             piece = Piece(tensor, axes, size, gates, at)
             picked = {letter for letter, _ in at}

@@ -44,6 +44,8 @@ def restored(layer: CanonicalLayer) -> list[Spelled]:
         return found
     biases = [p.piece.tensor.name for p in named if p.role == "bias" and "bias" in p.stored[0]]
     for one in spelled(replace(layer, parts=own), "torch"):
+        if not one.sources and kept:
+            continue
         if biases and one.slot is not None and one.slot.roles == ("kernel",):
             head, _, leaf = biases[0].rpartition(".")
             name = f"{head}.{leaf.replace('bias', 'weight')}".lstrip(".")
@@ -71,13 +73,30 @@ def placed(tree: WeightTree, layers: LayerMap, convention: str) -> list[TensorRo
     found = [
         replace(_grouped(role, graph), layer=path[name]) for name, role in layers.tensors.items()
     ]
+    separable = {r.layer: r.meaning.kind for r in found if r.meaning.kind.startswith("separable")}
+    found = [
+        replace(role, meaning=replace(role.meaning, kind=separable[role.layer]))
+        if role.layer in separable
+        else role
+        for role in found
+    ]
     return found + _shared(found, graph)
 
 
 def _grouped(role: TensorRole, graph: Graph) -> TensorRole:
-    """A depthwise kernel with the number of groups that its node has, among its facts."""
+    """A depthwise kernel with the number of groups that its node has, among its facts.
+
+    In a graph that wtools made of a separable layer its kernels are called as in Keras.
+    """
     feeds = role.tensor.facts.get("feeds", ())
-    if not role.meaning.kind.startswith("depthwise_conv") or not feeds:
+    leaf = role.tensor.name.rpartition("/")[2]
+    if leaf in ("depthwise_kernel", "pointwise_kernel"):
+        n = role.tensor.ndim - 2
+        spatial, ones = {1: "k", 2: "h w"}.get(n, "d h w"), " ".join("1" * n)
+        axes = f"(i m) 1 {spatial}" if leaf[0] == "d" else f"o (i m) {ones}"
+        meaning = replace(role.meaning, kind=f"separable_conv{n}d", role=leaf, axes=axes)
+        role = replace(role, meaning=meaning)
+    if not (role.meaning.axes.startswith("(i m)") and feeds):
         return role
     group = graph.attribute(feeds[0][0], feeds[0][1], "group")
     return replace(role, tensor=replace(role.tensor, facts={**role.tensor.facts, "group": group}))
@@ -96,7 +115,8 @@ def _shared(roles: list[TensorRole], graph: Graph) -> list[TensorRole]:
         for label, operator, name in feeds[1:] if not numbered(role.tensor) else ():
             path = owner.get(label) or owner.get(_product(label, operator, graph), "")
             meaning = feed_meaning(role.tensor, label, operator, name, graph)
-            if path and path != role.layer and meaning is not None:
+            usual = meaning is not None and meaning.role in ("bias", "beta", "gamma", "kernel")
+            if meaning is not None and usual and path and path != role.layer:
                 found.append(replace(role, layer=path, meaning=meaning))
     return found
 
@@ -113,10 +133,9 @@ def _product(label: str, operator: str, graph: Graph) -> str:
 
 def _module(tensor: Tensor) -> str:
     """The module that a name of its own tells: `encoder/0` of `encoder.0.weight`."""
-    name = tensor.name
-    if "/" in name:
-        return name.rpartition("/")[0]
-    return name.rpartition(".")[0].replace(".", "/")
+    scope, _, own = tensor.name.rpartition("/")
+    inner = own.rpartition(".")[0].replace(".", "/")
+    return "/".join(filter(None, (scope, inner)))
 
 
 def _own(role: TensorRole) -> str:

@@ -77,7 +77,11 @@ class Piece:
         return rearrange(array, " ".join(left), axes, self.sizes)
 
     def moved(self, axes: str, gates: str = "") -> Tensor:
-        """The piece as a tensor of these axes and gates, lazily. Raises UnsupportedError."""
+        """The piece as a tensor of these axes and gates, lazily.
+
+        Raises UsageError where it has other axes, UnsupportedError for scales along them.
+        """
+        permutation(" ".join(self.letters), axes)  # does it have these axes?
         shape = shape_of(axes, self.sizes)
         if not self.at and self._stays(axes, gates):
             return self._reshaped(shape)

@@ -84,11 +84,15 @@ def refuse(layer: CanonicalLayer, to: str) -> None:
             place=f"layer {layer.path!r}",
             advice="--layout keep copies its weights; ONNX has such a GRU.",
         )
-    if (
-        to == "keras"
-        and layer.kind == "multi_head_attention"
-        and layer.facts.get("heads", 1) is None
-    ):
+    alpha = layer.parts.get("alpha") if layer.kind == "prelu" else None
+    if to == "torch" and alpha is not None and sum(size > 1 for size in alpha.shape) > 1:
+        raise UnsupportedError(
+            "a PReLU with an alpha for each place has no equal in torch, which has one a channel",
+            place=f"layer {layer.path!r}",
+            advice="--layout keep copies its weights; shared_axes=[1, 2] makes it one a channel.",
+        )
+    headless = layer.kind == "multi_head_attention" and layer.facts.get("heads", 1) is None
+    if to == "keras" and headless:
         raise UnsupportedError(
             "how many heads the attention has is not in its weights",
             place=f"layer {layer.path!r}",

@@ -167,13 +167,15 @@ class _Making:
             else:
                 made = spelled(layer, self.to)
         except (UnsupportedError, UsageError) as error:
-            self.problems.append(str(error))
+            named = "" if repr(layer.path) in str(error) else f"layer {layer.path!r}: "
+            self.problems.append(named + str(error))
             return
-        known = layer_record(layer) if layer.convention != self.to else None
+        source = self.found.convention
+        known = layer_record(layer) if source != self.to else None
         for one in made:
             tensor = self._described(one, layer, told)
             if known is not None and one.slot is not None:
-                remembered = record(layer.convention, self.to, known, one.slot)
+                remembered = record(source, self.to, known, one.slot)
                 if not one.sources:
                     remembered["made"] = True
                 tensor = replace(tensor, facts={**tensor.facts, KEY: remembered})
@@ -234,6 +236,9 @@ class _Making:
 
     def add(self, one: Spelled, tensor: Tensor) -> None:
         if one.name in self.tensors:
+            if self.exported and all(numbered(self.tree[name]) for name in one.sources):
+                self.left_out += one.sources  # a turned copy of what kept its name
+                return
             first = self.entries[one.name].sources
             both = " and ".join(map(repr, (*first[:1], *one.sources[:1])))
             self.problems.append(f"{both} would both be named {one.name!r}")

@@ -80,6 +80,7 @@ _INNER = re.compile(r"\w*_cells?(_\d+)?|cell|(forward|backward)_\w+")
 def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[Unit]:
     found: dict[tuple[str, ...], Unit] = {}
     levels: dict[str, list[str]] = {}
+    seen_roles: dict[tuple[str, str], int] = {}
     for role in roles:
         kind, meaning = _kind(role), role.meaning
         key: tuple[str, ...] = (kind,)
@@ -97,6 +98,10 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
         elif kind not in _KNOWN and kind not in NOT_KNOWN:
             name = _slashed(role.tensor.name, layers)
             key = (kind, role.tensor.name)
+        elif meaning.evidence == "graph":  # two products in one module are two layers
+            count = seen_roles.setdefault((kind, meaning.role), 0)
+            seen_roles[kind, meaning.role] = count + 1
+            key, name = (kind, str(count)), f"{name}_{count}" if count else name
         unit = found.setdefault(key, Unit(name, kind))
         if kind == "multi_head_attention" and meaning.kind == "dense":
             role = _as_output(role)
