@@ -64,14 +64,26 @@ def like_plan(
         template.close()
         return None
     chosen = source.replace(_real(kept, options))
-    one = canonical(chosen, heads=options.heads, flatten=options.flatten)
-    here, there = Model.of(chosen, one), Model.of(template, canonical(template))
+    images = {**_images(chosen), **options.flatten}
+    one = canonical(chosen, heads=options.heads, flatten=images, kinds=options.kinds)
+    here = Model.of(chosen, one)
+    there = Model.of(template, canonical(template, flatten=_images(template)))
     given = _given(options.mapping, here, there) if options.mapping else []
     used: list[Applied] = []
     rules = (lambda a, b: _ruled(a, b, used)) if options.rules else None
     found = recognize(here, there, given, rules)
     filling = fill(found, (_epsilon(here), _epsilon(there)))
     return _plan(source, found, filling, used[0] if used else None, path, format, options)
+
+
+def _images(tree: WeightTree) -> dict[str, Sequence[int]]:
+    """The images that are flattened before dense layers, as a Keras config tells."""
+    if not isinstance(tree.architecture, Mapping) or "keras" not in tree.architecture:
+        return {}
+    from ..graphs.flattened import flattened
+
+    paths = {tensor.layer for tensor in tree.values()}
+    return {path: image for path, image in flattened(tree).items() if path in paths}
 
 
 def _real(kept: Iterable[Tensor], options: Options) -> list[Tensor]:

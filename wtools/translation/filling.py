@@ -20,7 +20,7 @@ from .model import CanonicalLayer, Part
 from .pieces import Computed, Piece, flat
 from .spelling import Spelled, spelled
 
-_IMAGE = ("fd", "fh", "fw", "fk", "fc")
+_IMAGE = ("fd", "fh", "fw", "fk", "fc")  # of an image before a Flatten, channels last
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ def _fitted(
         return part
     own = dict(zip(flat(part.axes), part.shape, strict=True))
     there = dict(zip(flat(wanted.axes), wanted.shape, strict=True))
-    image = [name for name in there if name in _IMAGE]
-    if image and not any(name in _IMAGE for name in own):
-        shape = [there[name] for name in ("fd", "fh", "fw", "fk", "fc") if name in there]
+    image = [name for name in _IMAGE if name in wanted.piece.letters]
+    if image and not any(name in _IMAGE for name in part.piece.letters):
+        shape = [wanted.piece.sizes[name] for name in image]
         axes, sizes = flattened(
             part.piece.axes, part.piece.sizes, shape, layer.convention, layer.path
         )
-        return _part(part.role, replace(part.piece, axes=axes, sizes=sizes), part.stored)
+        return Part(part.role, part.axes, replace(part.piece, axes=axes, sizes=sizes), part.stored)
     here = [name for name in own if name not in there and own[name] != 1]
     other = [name for name in there if name not in own and there[name] != 1]
     words: dict[str, str] = {}
@@ -115,7 +115,7 @@ def _fitted(
         match = next((n for n in other if there[n] == own[name] and n not in words.values()), None)
         if match is not None:
             words[name] = match
-    if not words or any(name in _IMAGE for name in here):
+    if not words:
         return part
     sizes = {new: own[old] for old, new in words.items()}
     gone = {name: "1" for name in sizes if name in own}  # the letter is there, of size one

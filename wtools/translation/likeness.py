@@ -70,7 +70,9 @@ class Unit:
         main = next((parts[role] for role in _MAIN if role in parts), None)
         main = main or max(parts.values(), key=lambda part: math.prod(part.shape))
         sizes = dict(zip(flat(main.axes), main.shape, strict=True))
-        if family in ("kernel", "depthwise", "norm", "batch_norm"):
+        if family in ("norm", "batch_norm"):
+            return family, math.prod(main.shape)
+        if family in ("kernel", "depthwise"):
             return family, _plain(sizes, self.projection)
         backward = any(role.startswith("backward_") for role in parts)
         return family, tuple(sorted(sizes.items())), backward
