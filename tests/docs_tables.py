@@ -99,3 +99,15 @@ def kinds() -> str:
         if any(cells):
             lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def examples() -> str:
+    """The scripts of examples/, each with the first line of its docstring."""
+    import ast
+    from pathlib import Path
+
+    lines = ["| script | what it shows |", "| --- | --- |"]
+    for path in sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py")):
+        first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        lines.append(f"| [`{path.name}`](../examples/{path.name}) | {first} |")
+    return "\n".join(lines)

@@ -102,26 +102,17 @@ def _notes(report: Report) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-# Notebooks style what they show, and more closely than by a class alone.
+# Notebooks style what they show, by two classes and a tag.
 FRAGMENT_STYLE = """
-div.wtools div.scroll{overflow-x:auto}
-div.wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0}
-div.wtools tr th,div.wtools tr td{text-align:left;padding:2px 10px;white-space:nowrap}
-div.wtools tr th.n,div.wtools tr td.n{text-align:right}
-div.wtools dl{display:flex;flex-wrap:wrap;gap:4px 20px;margin:8px 0}
-div.wtools dl div{display:flex;gap:6px}
-div.wtools dl dt{opacity:.65;font-weight:normal}
-div.wtools dl dt,div.wtools dl dd{float:none;width:auto;margin:0;padding:0}
-div.wtools ul{opacity:.75;margin:4px 0;padding-left:18px}
-"""
-
-_STYLE = """
-.wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.wtools th,.wtools td{text-align:left;padding:2px 10px;white-space:nowrap}
-.wtools .n{text-align:right}
-.wtools dl{display:flex;flex-wrap:wrap;gap:4px 20px;margin:8px 0}
-.wtools dl div{display:flex;gap:6px}.wtools dt{opacity:.65}.wtools dd{margin:0}
-.wtools ul{opacity:.75;margin:4px 0;padding-left:18px}
+div.wtools.wtools div.scroll{overflow-x:auto}
+div.wtools.wtools table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0}
+div.wtools.wtools tr th,div.wtools.wtools tr td{text-align:left;padding:2px 10px;white-space:nowrap}
+div.wtools.wtools tr th.n,div.wtools.wtools tr td.n{text-align:right}
+div.wtools.wtools dl{display:flex;flex-wrap:wrap;gap:4px 20px;margin:8px 0}
+div.wtools.wtools dl div{display:flex;gap:6px}
+div.wtools.wtools dl dt{opacity:.65;font-weight:normal}
+div.wtools.wtools dl dt,div.wtools.wtools dl dd{float:none;width:auto;margin:0;padding:0}
+div.wtools.wtools ul{opacity:.75;margin:4px 0;padding-left:18px}
 """
 
 _STYLE = """
