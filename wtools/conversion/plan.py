@@ -145,6 +145,8 @@ def plan(
         problems,
         translation,
         names,
+        notes=list(translation.notes) if translation else [],
+        said={"layout": f"{translation.source} to {translation.to}"} if translation else {},
     )
 
 
