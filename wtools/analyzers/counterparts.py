@@ -7,8 +7,8 @@ cut a layer's weights differently (an LSTM's biases, fused projections) nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,32 +16,11 @@ from ..errors import UsageError
 from ..layers import LayerMap, TensorRole
 from ..layouts import Layout, keras, rearrange, reorder_gates, sizes, torch
 from ..layouts.axes import parse
-from ..tree import BLOCK, Array, Tensor
+from ..translation.pieces import Computed
+from ..tree import Array, Tensor
 
 _GATED = frozenset({"lstm", "gru", "rnn"})
 Rearrange = Callable[[Array], Array]
-
-
-@dataclass(frozen=True, eq=False)
-class Rearranged:
-    """A tensor's elements with their axes in another order, block by block."""
-
-    source: Tensor
-    rearrange: Rearrange
-
-    def read(self) -> Array:
-        return self.rearrange(self.source.read())
-
-    def blocks(self, nbytes: int = BLOCK) -> Iterator[Array]:
-        array = self.read()
-        if not array.ndim:
-            yield array.reshape(-1)
-            return
-        step = max(1, nbytes * len(array) // max(1, array.nbytes))
-        for start in range(0, len(array), step):
-            rows = np.ascontiguousarray(array[start : start + step]).reshape(-1)
-            most = max(1, nbytes // array.dtype.itemsize)
-            yield from (rows[i : i + most] for i in range(0, rows.size, most))
 
 
 def counterparts(
@@ -94,7 +73,7 @@ def _as(other: TensorRole, role: TensorRole, alike: bool) -> Tensor | None:
         return None
     if result[1:] != shape[1:] and result != shape:
         return None
-    return replace(tensor, shape=result, data=Rearranged(tensor, move), storage=None)
+    return replace(tensor, shape=result, data=Computed(lambda: move(tensor.read())), storage=None)
 
 
 def _move(role: TensorRole, other: TensorRole) -> Rearrange:

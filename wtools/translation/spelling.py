@@ -215,8 +215,8 @@ def _added(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     )
     steps = (*steps_of(first, slot.axes, slot.gates, layer, None), f"sum of {' and '.join(names)}")
     loss = (
-        f"{slot.name}: {' + '.join(names)}: {to} has one bias, so the outputs are equal and "
-        "the two cannot be told apart again (exact where one of them is zeros)"
+        f"{slot.name}: {' + '.join(names)} added up: the outputs are equal, but {to} has one "
+        "bias and cannot tell them apart again"
     )
     made = all(_neutral(layer, role) for role in slot.added if role in layer.parts)
     losses = () if made else (loss,)
