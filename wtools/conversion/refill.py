@@ -14,6 +14,7 @@ from ..layouts.axes import sizes as sizes_of
 from ..translation.filling import Folds, filled
 from ..translation.likeness import Loose, Unit
 from ..translation.model import CanonicalLayer, Part
+from ..translation.onnx_paths import numbered
 from ..translation.pieces import Piece, flat
 from ..translation.spelling import Spelled
 from ..tree import Tensor, WeightTree
@@ -211,8 +212,11 @@ class _Filling:
                 self.result.missing.append(old.name)
         self._order()
         parts = {name: unit for unit in self.source.units for name in unit.stored}
+        rest = {tensor.name for tensor in self.source.canonical.rest}
         for tensor in source.values():
             if tensor.name in self.used or _is_integer(tensor):
+                continue
+            if tensor.name in rest and _is_constant(tensor, self.source):
                 continue
             unit = parts.get(tensor.name)
             roles = [r for r, p in unit.parts.items() if tensor.name in p.stored] if unit else []
@@ -238,6 +242,11 @@ def _does_nothing(unit: Unit, role: str) -> bool:
 
 def _is_integer(tensor: Tensor) -> bool:
     return dtypes.get(tensor.dtype).kind in ("int", "uint", "bool")
+
+
+def _is_constant(tensor: Tensor, model: Model) -> bool:
+    """Is it a constant of an ONNX graph, which no framework would call a weight?"""
+    return model.canonical.convention == "onnx" and numbered(tensor)
 
 
 def _every_part(model: Model) -> Iterator[Loose]:

@@ -65,9 +65,10 @@ def filled(
     if folds is not None:
         parts = _folded(parts, folds)
     kind = first.layer.kind if not first.projection else target.kind
-    made = CanonicalLayer(
-        first.layer.path, kind, first.layer.convention, known, parts, first.layer.facts
-    )
+    facts = dict(first.layer.facts)
+    if "H" in known:
+        facts["heads"] = known["H"]
+    made = CanonicalLayer(first.layer.path, kind, first.layer.convention, known, parts, facts)
     found = spelled(made, template.convention, target)
     used = {name for one in found for name in one.sources}
     if folds is not None and folds.gamma:
@@ -130,26 +131,42 @@ def _attention(
     template: CanonicalLayer, sources: Mapping[str, Unit]
 ) -> tuple[CanonicalLayer, dict[str, Part], dict[str, int]]:
     """(template, the source's parts, sizes), all in the letters of attentions."""
-    heads = _heads(template) or next(
-        (own for unit in sources.values() if (own := _heads(unit.layer))), None
+    layers = (template, *(unit.layer for unit in sources.values()))
+    heads = max((own for layer in layers if (own := _heads(layer))), default=None)  # 1: not known
+    target = replace(
+        template, parts={role: _split(part, heads) for role, part in template.parts.items()}
     )
-    target = template
     if template.kind != "multi_head_attention":
         projection = next(iter(sources.values())).projection
         parts = _projected(template.parts, projection, heads)
         target = replace(template, kind="multi_head_attention", parts=parts)
     found: dict[str, Part] = {}
     known: dict[str, int] = dict(template.sizes)
+    if heads is not None:
+        known |= {"H": heads[0], "e": heads[1]}
     for projection, unit in sources.items():
         name = projection or unit.projection
         if unit.projection:
-            own_parts = {r: p for r, p in unit.layer.parts.items() if r.startswith(f"{name}_")}
+            own_parts = {
+                role: _split(part, heads)
+                for role, part in unit.layer.parts.items()
+                if role.startswith(f"{name}_")
+            }
         else:
             own_parts = _projected(unit.parts, name, heads)
         found |= own_parts
         for part in own_parts.values():
             known |= part.piece.sizes
     return target, found, known
+
+
+def _split(part: Part, heads: tuple[int, int] | None) -> Part:
+    """The part with so many heads, where it does not tell how many it has."""
+    size = part.piece.sizes
+    if heads is None or size.get("H") != 1 or size.get("e") != math.prod(heads):
+        return part
+    piece = replace(part.piece, sizes={**size, "H": heads[0], "e": heads[1]})
+    return Part(part.role, part.axes, piece, part.stored)
 
 
 def _heads(layer: CanonicalLayer) -> tuple[int, int] | None:
@@ -170,13 +187,13 @@ def _projected(
     for role, part in parts.items():
         inner, outer = ("D", "(H e)") if projection != "output" else ("(H e)", "D")
         words = {"i": inner, "o": outer}
-        size = dict(part.piece.sizes)
-        width = size.get("i" if projection == "output" else "o", 1)
-        count, each = heads if heads and math.prod(heads) == width else (1, width)
-        sizes = {"H": count, "e": each}
-        depth = size.get("o" if projection == "output" else "i")
-        if depth is not None:
-            sizes["D"] = depth
+        size = part.piece.sizes
+        wide, deep = ("i", "o") if projection == "output" else ("o", "i")
+        sizes = {"D": size[deep]} if deep in size else {}
+        if wide in size:
+            fits = heads is not None and math.prod(heads) == size[wide]
+            count, each = heads if heads is not None and fits else (1, size[wide])
+            sizes |= {"H": count, "e": each}
         piece = relabelled(part.piece, words, sizes)
         found[f"{projection}_{role}"] = _part(f"{projection}_{role}", piece, part.stored)
     return found

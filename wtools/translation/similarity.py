@@ -26,6 +26,7 @@ _SAME = {
     **dict.fromkeys(("q", "wq"), "query"),
     **dict.fromkeys(("k", "wk"), "key"),
     **dict.fromkeys(("v", "wv"), "value"),
+    **dict.fromkeys(("o", "out", "wo"), "output"),
     **dict.fromkeys(("attn", "mha"), "attention"),
     **dict.fromkeys(("enc",), "encoder"),
     **dict.fromkeys(("dec",), "decoder"),
