@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from .. import formats
 from ..formats import FEATURES
 from ..formats.drafts import widened
+from .layout import OF_FORMAT
 
 # What a file of a format can say of its weights, beyond what every format says.
 SAYS = {
@@ -30,16 +31,35 @@ def pairs() -> Iterator[tuple[str, str]]:
                 yield source, target
 
 
+def translated(source: str, target: str) -> str:
+    """Whose names and axes the tensors get on the way, unless told otherwise; "" where they keep
+    their own."""
+    known = OF_FORMAT.get(source, "")
+    wanted = OF_FORMAT.get(target, "torch" if known == "onnx" else "")
+    return wanted if known and wanted != known and target != "onnx" else ""
+
+
+def _keeps(source: str, target: str) -> dict[str, str]:
+    """What the target has a place for. An optimizer's state fits its own layout alone."""
+    keeps = dict(_writer(target).KEEPS)
+    if translated(source, target):
+        keeps.pop("apart", None)
+    return keeps
+
+
 def kept(source: str, target: str) -> list[str]:
     """What goes over as it is, the names and bits of the tensors aside."""
-    keeps = _writer(target).KEEPS
+    keeps = _keeps(source, target)
     return [FEATURES[f] for f in SAYS[source] if keeps.get(f) == ""]
 
 
 def changed(source: str, target: str) -> list[str]:
     """What goes over otherwise than it was, and dtypes that have to be widened first."""
     writer = _writer(target)
-    changes = [f"{FEATURES[f]}: {writer.KEEPS[f]}" for f in SAYS[source] if writer.KEEPS.get(f)]
+    keeps = _keeps(source, target)
+    layout = translated(source, target)
+    changes = [f"names and axes: {layout}'s (`--layout keep` copies)"] if layout else []
+    changes += [f"{FEATURES[f]}: {keeps[f]}" for f in SAYS[source] if keeps.get(f)]
     casts: dict[str, list[str]] = {}
     for dtype in sorted(_writer(source).HOLDS - writer.HOLDS):
         casts.setdefault(widened(dtype, writer.HOLDS) or "", []).append(dtype)
@@ -51,7 +71,7 @@ def changed(source: str, target: str) -> list[str]:
 
 def lost(source: str, target: str) -> list[str]:
     """What the target has no place for."""
-    keeps = _writer(target).KEEPS
+    keeps = _keeps(source, target)
     return [FEATURES[f] for f in SAYS[source] if f not in keeps]
 
 
