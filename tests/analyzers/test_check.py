@@ -22,6 +22,8 @@ from wtools.analyzers.channels import around, channel_max, slabs
 from wtools.analyzers.rules import RULES
 from wtools.cli import run
 from wtools.errors import CorruptError, NameNotFoundError
+from wtools.formats.onnx.graph import Graph, Model, Node, Value
+from wtools.notes import SURPLUS_SHARDS, UNSAFE_PICKLE, Note
 from wtools.render import render
 from wtools.tree import LazyData, Quantization, Storage, Tensor, WeightTree
 
@@ -113,7 +115,7 @@ def unreadable() -> Pair:
 
 
 def unsafe_pickle() -> Pair:
-    note = "unpickling this file would call os.system; wtools did not"
+    note = Note("unpickling this file would call os.system; wtools did not", UNSAFE_PICKLE)
     bad = WeightTree([], notes=[note], metadata={"globals": ["os.system"]})
     return bad, WeightTree([], notes=["1 string tensor left out"])
 
@@ -123,8 +125,8 @@ def unknown_classes() -> Pair:
 
 
 def surplus_shards() -> Pair:
-    note = "named like a shard, but not part of this model: model-00009-of-00009.safetensors"
-    return WeightTree([], notes=[note]), WeightTree([])
+    told = "named like a shard, but not part of this model: model-00009-of-00009.safetensors"
+    return WeightTree([], notes=[Note(told, SURPLUS_SHARDS)]), WeightTree([], notes=[told])
 
 
 def unused_initializer() -> Pair:
@@ -132,6 +134,18 @@ def unused_initializer() -> Pair:
         return WeightTree([Tensor.of("w", normal(3), facts={"feeds": feeds})], format="onnx")
 
     return onnx([]), onnx([("node", "MatMul", "B")])
+
+
+def unreachable() -> Pair:
+    def onnx(output: str) -> WeightTree:
+        nodes = (
+            Node("MatMul", "first", inputs=("x", "w"), outputs=("y",)),
+            Node("Relu", "left over", inputs=("y",), outputs=("z",)),
+        )
+        graph = Graph(nodes=nodes, inputs=(Value("x"),), outputs=(Value(output),))
+        return WeightTree([], format="onnx", architecture=Model(8, {}, graph))
+
+    return onnx("y"), onnx("z")
 
 
 def duplicate() -> Pair:
@@ -161,7 +175,7 @@ MODELS: dict[str, Callable[[], Pair]] = {
     for function in (
         *(nan, inf, negative_variance, bad_scale, fp16_overflow, subnormals, all_zero, constant),
         *(outlier_channels, unreadable, unsafe_pickle, unknown_classes, surplus_shards),
-        *(unused_initializer, duplicate, tied, mixed_dtypes, empty),
+        *(unused_initializer, unreachable, duplicate, tied, mixed_dtypes, empty),
     )
 }
 
@@ -409,6 +423,44 @@ def test_initializers_that_no_node_uses(tmp_path: Path) -> None:
     with wtools.open(tmp_path / "m.onnx") as model:
         report = wtools.check(model, only=["unused-initializer"])
     assert [row.tensor for row in report.rows] == ["b"]
+
+
+def test_nodes_that_no_output_depends_on(tmp_path: Path) -> None:
+    """With a branch whose body takes values from around it, and an output that is a constant."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    node, value = helper.make_node, helper.make_tensor_value_info
+    weights = [numpy_helper.from_array(normal(4, 4, seed=i), n) for i, n in enumerate("abcde")]
+    x, y, e = (value(n, TensorProto.FLOAT, [4, 4]) for n in "xye")
+    body = [
+        node("MatMul", ["x", "b"], ["then_out"], name="used"),
+        node("MatMul", ["x", "c"], ["nowhere"], name="in vain"),
+    ]
+    branch = helper.make_graph(body, "then", [], [value("then_out", TensorProto.FLOAT, None)])
+    other = [node("Identity", ["h"], ["else_out"])]
+    otherwise = helper.make_graph(other, "else", [], [value("else_out", TensorProto.FLOAT, None)])
+    nodes = [
+        node("MatMul", ["x", "a"], ["h"], name="first"),
+        node("If", ["flag"], ["y"], name="either", then_branch=branch, else_branch=otherwise),
+        node("MatMul", ["h", "d"], ["lost"], name="lost"),
+        node("Relu", ["lost"], ["too"], name="after it"),
+    ]
+    flag = value("flag", TensorProto.BOOL, [])
+    graph = helper.make_graph(nodes, "g", [x, flag], [y, e], weights)
+    onnx.checker.check_model(helper.make_model(graph))
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    with wtools.open(tmp_path / "m.onnx") as model:
+        report = wtools.check(model, only=["unreachable", "unused-initializer"])
+    assert [row.tensor for row in report.rows] == ["", "c", "d"]
+    assert report.rows[0].evidence["nodes"] == ["either/then_branch/in vain", "lost", "after it"]
+    graph.node.remove(graph.node[3])
+    graph.node.remove(graph.node[2])
+    (then,) = (a.g for a in graph.node[1].attribute if a.name == "then_branch")
+    then.node.remove(then.node[1])
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    with wtools.open(tmp_path / "m.onnx") as model:
+        assert not wtools.check(model, only=["unreachable"]).rows
 
 
 @settings(max_examples=40, deadline=None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CorruptError, FormatError, MissingError, UnsafeError
 from ..files import Source
+from ..notes import SURPLUS_SHARDS, Note, within
 from ..tree import Tensor, WeightTree
 from .strict_json import shown
 
@@ -157,7 +158,7 @@ def _joined(
     kinds = sorted({tree.format for tree in shards.values()})
     if len(kinds) > 1:
         raise FormatError(f"its shards have different formats: {', '.join(kinds)}", path=path)
-    notes = [f"{file}: {note}" for file, tree in shards.items() for note in tree.notes]
+    notes = [within(file, note) for file, tree in shards.items() for note in tree.notes]
     notes += [
         f"{file} also holds {', '.join(tree.apart)}, which stays apart"
         for file, tree in shards.items()
@@ -238,7 +239,7 @@ def _merged(
                     raise CorruptError(f"{shown(tensor.name)} is in two shards", path=path)
             tensors[tensor.name] = tensor
     notes += [
-        f"{file} holds what the index does not name: {_listed(names)}"
+        Note(f"{file} holds what the index does not name: {_listed(names)}", SURPLUS_SHARDS)
         for file, names in surplus.items()
     ]
     return tensors
@@ -279,7 +280,8 @@ def _surplus(folder: str, files: Sequence[str]) -> list[str]:
             if (s := series(file)) and (s.stem, s.end) in kin and file not in held
         ]
         if extra:
-            return [f"named like a shard, but not part of this model: {_listed(extra)}"]
+            told = f"named like a shard, but not part of this model: {_listed(extra)}"
+            return [Note(told, SURPLUS_SHARDS)]
     return []
 
 

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ... import dtypes
+from ...notes import SURPLUS_SHARDS, UNSAFE_PICKLE, Note
 from ...sketch import Sketch
 from ...tree import Tensor, tie_key
 from ..held import is_held
 from ..matching import digest, digests, pairs
 from ..stats import few
 from .model import Finding, Rule, Subject
+from .reachable import feeding, reach
 
 _LARGE = 1 << 16  # bytes above which a second copy is worth a warning
 
@@ -27,9 +29,8 @@ def unsafe_pickle(subject: Subject) -> Iterator[Finding]:
     """The file's pickle would call functions that do more than build tensors when another program
     loads it. wtools runs nothing; the names are what would have been called."""
     names = list(subject.tree.metadata.get("globals", ()))
-    for note in subject.tree.notes:
-        if "unpickling this file would call" in note:
-            yield Finding(note, evidence={"globals": names})
+    for note in _notes(subject, UNSAFE_PICKLE):
+        yield Finding(note, evidence={"globals": names})
 
 
 def unknown_classes(subject: Subject) -> Iterator[Finding]:
@@ -45,9 +46,13 @@ def surplus_shards(subject: Subject) -> Iterator[Finding]:
     """Shard files, or tensors in them, that the index does not name: they are not part of the
     model, and may be left from another one. (A shard that is missing keeps the model from opening.)
     """
-    for note in subject.tree.notes:
-        if "not part of this model" in note or "what the index does not name" in note:
-            yield Finding(note)
+    for note in _notes(subject, SURPLUS_SHARDS):
+        yield Finding(note)
+
+
+def _notes(subject: Subject, about: str) -> Iterator[str]:
+    notes = subject.tree.notes
+    return (note for note in notes if isinstance(note, Note) and note.about == about)
 
 
 def unused(subject: Subject) -> Iterator[Finding]:
@@ -61,9 +66,37 @@ def unused(subject: Subject) -> Iterator[Finding]:
         for part in (q.scale, q.zero_point)
         if part is not None
     }
+    graph = getattr(subject.tree.architecture, "graph", None)
+    outputs = {value.name for value in graph.outputs} if graph is not None else set()
     for tensor in subject.tree.values():
-        if not tensor.facts.get("feeds") and tensor.name not in scales:
+        used = tensor.facts.get("feeds") or tensor.stored in outputs
+        if not used and tensor.name not in scales:
             yield Finding(f"no node uses these {tensor.nbytes:,} bytes", tensor)
+
+
+def unreachable(subject: Subject) -> Iterator[Finding]:
+    """Nodes of an ONNX graph that no output depends on, and initializers that only such nodes take:
+    what an export left behind, or an output that was cut off. Engines drop or compute them in vain.
+    """
+    graph = getattr(subject.tree.architecture, "graph", None)
+    if subject.tree.format != "onnx" or graph is None or not graph.outputs:
+        return
+    reached = reach(graph)
+    if reached.idle:
+        names = [label for label, _ in reached.idle]
+        yield Finding(
+            f"no output depends on {few(names, 3)}",
+            evidence={
+                "nodes": names,
+                "operators": dict(Counter(n.op_type for _, n in reached.idle)),
+            },
+        )
+    idle = set(feeding(reached))
+    for tensor in subject.tree.values():
+        if tensor.stored in idle:
+            yield Finding(
+                f"only nodes that reach no output take these {tensor.nbytes:,} bytes", tensor
+            )
 
 
 def mixed_dtypes(subject: Subject) -> Iterator[Finding]:
@@ -178,6 +211,7 @@ RULES = (
     Rule("keys", "error", keys),
     Rule("surplus-shards", "warning", surplus_shards),
     Rule("unused-initializer", "warning", unused),
+    Rule("unreachable", "warning", unreachable),
     Rule("duplicate", "warning", duplicate, reads=True, look=_digest),
     Rule("tied", "info", tied),
     Rule("mixed-dtypes", "info", mixed_dtypes),
