@@ -21,6 +21,7 @@ from ..elements import STEP, reals
 from ..held import is_held
 from ..threads import in_order
 from .curve import Curve, curve
+from .stated import Penalty, penalties
 from .structure import Structure, structure
 from .views import View, view_of
 
@@ -28,6 +29,8 @@ Array = NDArray[Any]
 
 FAINT = 1e-4  # of the tensor's rms: a unit with nothing above it does nothing
 SMALL = 0.03  # of the rms of what is not zero: what a spike around zero is made of
+ZEROS = 0.02  # fraction of zeros below which they may be chance
+LAST_SPIKE = 0.1  # the same of the last matrix, which tells of the others
 SPIKE = 0.25  # of the weights that small: where so many are, do they make up whole units?
 
 
@@ -37,7 +40,8 @@ class Measured:
 
     view: None for what is no matrix. structure: None where there is nothing to structure: too few
     zeros and small magnitudes to make up a unit. nonzero: of the coefficients of a linear model in
-    one dimension, the places of those that are not zero.
+    one dimension, the places of those that are not zero. penalty: what the file says of one.
+    last: is it the model's last matrix?
     """
 
     tensor: Tensor
@@ -48,6 +52,8 @@ class Measured:
     structure: Structure | None = None
     too_wide: bool = False
     nonzero: Sequence[int] | None = None
+    penalty: Penalty | None = None
+    last: bool = False
 
     @cached_property
     def curve(self) -> Curve:
@@ -179,7 +185,9 @@ def measured(
     A tensor is read a second time where zeros, or enough small magnitudes, call for it: after the
     pass, on several threads, or at once while it is held in memory.
     """
+    stated = penalties(tree)
     distinct = list({tie_key(tensor): tensor for tensor in reversed(tensors)}.values())[::-1]
+    last = next((t for t in reversed(distinct) if t.ndim == 2), None)
     found: dict[object, Measured] = {}
     failures: list[WtoolsError] = []
     later: list[Measured] = []
@@ -188,7 +196,15 @@ def measured(
             failures.append(sketch)
             continue
         meaning = meanings[tensor.name]
-        one = Measured(tensor, meaning, sketch, sketch.zeros, view_of(tensor, meaning, tree))
+        one = Measured(
+            tensor,
+            meaning,
+            sketch,
+            sketch.zeros,
+            view_of(tensor, meaning, tree),
+            penalty=stated.get(tensor.name),
+            last=tensor is last,
+        )
         if is_held(tensor):
             one = _looked_at(one, threshold)
         else:
@@ -217,12 +233,18 @@ def _looked_at(one: Measured, threshold: float) -> Measured:
         if one.is_linear and one.zeros:
             one = replace(one, nonzero=np.flatnonzero(one.tensor.read()).tolist())
         return replace(one, zeros=_zeros(one.tensor, threshold)) if small else one
-    if not (small or _may_be_dead(one) or _may_be_faint(one) or one.spike >= SPIKE):
+    spike = LAST_SPIKE if one.last else SPIKE
+    if not (small or _may_be_dead(one) or _may_be_faint(one) or one.spike >= spike):
         return one
-    seen = structure(one.tensor, one.view, threshold)
+    seen = structure(one.tensor, one.view, threshold, _signs_from(one) if one.last else None)
     if seen is None:
         return replace(one, too_wide=True)
     return replace(one, structure=seen, zeros=seen.zeros)
+
+
+def _signs_from(one: Measured) -> float:
+    """The magnitude above which a weight is alive: where none is zero, what is no spike."""
+    return 0.0 if one.zeros >= ZEROS * one.tensor.size else SMALL * one.sketch.rms
 
 
 def _may_be_dead(one: Measured) -> bool:

@@ -13,7 +13,8 @@ Each explanation leaves its own trace in the magnitudes:
 - whole units of zeros: structured pruning, or ReLUs that died and then decayed;
 - network slimming: scales of batch norms pushed to zero.
 
-L1 and ElasticNet leave the same trace; a twin trained in another way tells them apart.
+L1 and ElasticNet leave the same trace in one weight; what a network's weights keep in balance
+tells them apart (`balance`), and so does a file that names its class, or a twin.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .balance import balanced
 from .curve import Curve
-from .measured import SPIKE, Measured
+from .measured import SPIKE, ZEROS, Measured
+from .names import DECAY, LINEAR, NONE, PROXIMAL, SUBGRADIENT
+from .stated import BOTH, ONE, Penalty
 
 LEAST = 256  # weights in a tensor below which its magnitudes say little
 _FEW = 16  # coefficients of a linear model, or weights that are not zero
-ZEROS = 0.02  # fraction of zeros below which they may be chance
 HOLE = 3.5  # times the low quantile that a density without a hole has
 SLIM = 0.05  # of the layer's largest gamma
 _SLIMMED = 0.1  # of all channels
@@ -36,9 +39,6 @@ _LIVE_SPIKE = 0.2  # the same without units that hold nothing larger
 _EDGE = 0.015  # of the rms: twice the median of the spike, so its end where it is spread evenly
 _EVEN = 0.03  # the 10 % quantile over the median: 0.2 where spread evenly, 0 over powers of ten
 _SHRUNK = 0.5  # of 1/sqrt(fan in): the median magnitude of the narrowest usual initialization
-
-NONE = "no sign of pruning or regularization"
-LINEAR = "least squares or L2 (Ridge)"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ def signature(members: Sequence[Measured]) -> Signature:
     share = votes[best] / sum(votes.values())
     chosen = max((pair for pair in each if pair[1].explanation == best), key=lambda pair: pair[0])
     evidence = dict(chosen[1].evidence) if len(each) == 1 else {"share_of_weights": share}
+    last = next((m for m in members if m.last and not m.is_linear), None)
+    if last is not None:
+        best, figures = balanced(best, last)
+        evidence |= figures
     if slim.explanation.startswith("network slimming"):
         if best == NONE:
             return slim
@@ -89,10 +93,28 @@ def weight_signature(one: Measured) -> Signature:
     live = one.curve.without_zeros()
     linear = one.is_linear
     if one.curve.count < (_FEW if linear else LEAST) or live.count < _FEW:
+        if linear and one.penalty and one.curve.count:
+            return Signature(_stated(one.penalty), {"zero_fraction": one.zeros / one.curve.count})
         return Signature()
     zeros = one.zeros / one.curve.count
     evidence = _evidence(one, live, zeros)
-    return Signature(_explained(one, live, zeros, evidence, linear), evidence)
+    return Signature(_named(one, _explained(one, live, zeros, evidence, linear)), evidence)
+
+
+def _named(one: Measured, explanation: str) -> str:
+    """With the penalty that the file names, where the magnitudes leave that open."""
+    penalty = one.penalty
+    if penalty is None:
+        return explanation
+    sparse = explanation in (PROXIMAL, SUBGRADIENT) and penalty.kind in (ONE, BOTH)
+    if sparse:
+        return _stated(penalty)
+    # any penalty may leave all weights of a linear model
+    return explanation.replace(LINEAR, _stated(penalty))
+
+
+def _stated(penalty: Penalty) -> str:
+    return f"{penalty.kind}: {penalty.told}"
 
 
 def _evidence(one: Measured, live: Curve, zeros: float) -> dict[str, float]:
@@ -103,6 +125,7 @@ def _evidence(one: Measured, live: Curve, zeros: float) -> dict[str, float]:
     return {
         "zero_fraction": zeros,
         "zeros_in_dead_units": dead / one.zeros if one.zeros else 0.0,
+        "zeros_in_live_units": (one.zeros - dead) / max(1, one.curve.count - dead),
         # the low quantile over the median, against that of an exponential (and a normal) core
         "hole": live.magnitude(low) / median / (-math.log1p(-low) / math.log(2)),
         "spike": one.spike,
@@ -124,17 +147,18 @@ def _explained(
             return f"{pattern[0]}:{pattern[1]} pruning"
         if evidence["zeros_in_dead_units"] > 0.9 and linear and one.outputs > 1:
             return f"{LINEAR}; inputs that are zero never varied"
-        if evidence["zeros_in_dead_units"] > 0.9 and not linear:
+        dead = evidence["zeros_in_dead_units"] > 0.9 and evidence["zeros_in_live_units"] < ZEROS
+        if dead and not linear:
             return "whole units are zero: structured pruning, or ReLUs that died"
-        return "magnitude pruning" if evidence["hole"] > HOLE else "L1 (or ElasticNet), proximal"
+        return "magnitude pruning" if evidence["hole"] > HOLE else PROXIMAL
     if linear:
         return LINEAR
     summed = one.view is not None and one.view.reduced  # embeddings begin as small as they like
     shrunk = summed and evidence["shrinkage"] < _SHRUNK
     narrow = one.spike >= SPIKE and evidence["spike_edge"] < _EDGE
     if narrow and one.live_spike >= _LIVE_SPIKE and evidence["evenness"] >= _EVEN:
-        return "L1, by subgradient"
-    return "L2 (weight decay)" if one.spike >= _SPIKE and shrunk else NONE
+        return SUBGRADIENT
+    return DECAY if one.spike >= _SPIKE and shrunk else NONE
 
 
 def fan_in(one: Measured) -> int:

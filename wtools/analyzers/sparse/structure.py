@@ -33,6 +33,8 @@ class Structure:
     0, 1, ... M elements that are not zero; a last group of fewer than M counts as one.
     blocks: (outputs, inputs) of a block -> (all blocks, those of zeros only); a block that the
     edge cuts counts as one. sample: not zero? for some outputs against inputs, at one place.
+    sums: of each input, (4, inputs): its weights, their signs, their squares, how many have a
+    sign; where asked for.
     """
 
     count: int
@@ -44,6 +46,7 @@ class Structure:
     groups: Mapping[int, NDArray[np.int64]]
     blocks: Mapping[tuple[int, int], tuple[int, int]]
     sample: Mask
+    sums: Array | None = None
 
     @property
     def dead_outputs(self) -> int:
@@ -78,8 +81,11 @@ class Structure:
         return max(fits, key=lambda size: size[0] * size[1], default=None)
 
 
-def structure(tensor: Tensor, view: View, threshold: float = 0.0) -> Structure | None:
-    """The structure of the elements whose magnitude is not above `threshold`.
+def structure(
+    tensor: Tensor, view: View, threshold: float = 0.0, signs_from: float | None = None
+) -> Structure | None:
+    """The structure of the elements whose magnitude is not above `threshold`; with sums if
+    `signs_from` is given, the magnitude from which a real number counts as having a sign.
 
     None where sixteen rows of the weight are too long for bounded memory. Raises what reading
     the tensor raises.
@@ -88,7 +94,7 @@ def structure(tensor: Tensor, view: View, threshold: float = 0.0) -> Structure |
     row = between * y * after
     if row * _ALIGN > _TOO_WIDE:
         return None
-    counter = _Counter(view)
+    counter = _Counter(view, None if tensor.dtype.startswith("complex") else signs_from)
     for first, slab in slabs(tensor, (before, x, row), _ALIGN):
         plain = slab.dtype in (np.float32, np.float64)
         values = slab if plain else reals(slab.reshape(-1), tensor.dtype)
@@ -100,9 +106,11 @@ def structure(tensor: Tensor, view: View, threshold: float = 0.0) -> Structure |
 class _Counter:
     """The running counts of one weight."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, signs_from: float | None) -> None:
         self.view = view
         x, y = view.shape[1], view.shape[3]
+        self.signs_from = signs_from
+        self.sums = None if signs_from is None else np.zeros((4, view.inputs))
         self.counts = np.zeros(x, np.int64), np.zeros(y, np.int64)
         self.largest = np.zeros(x), np.zeros(y)
         sizes = [m for m in GROUPS if view.reduced and m <= view.inputs]
@@ -122,6 +130,8 @@ class _Counter:
             (self.largest[1], (0, 1, 2, 4)),
         ):
             np.fmax(largest, magnitude.max(axis=others), out=largest)
+        if self.sums is not None:
+            self._sum(here, values, magnitude)
         kept = mask.view(np.uint8)
         sums = {axis: _sums(kept, axis) for axis in (1, 3)}
         self.counts[0][here] += sums[3][16].sum(axis=(0, 2, 3, 4), dtype=np.int64)
@@ -135,6 +145,17 @@ class _Counter:
             self.blocks[r, c] = tiles + any_kept.size, empty
         place = mask[0, :, 0, :, 0]
         self._keep(place if self.view.outputs_first else place.T)
+
+    def _sum(self, here: slice, values: Array, magnitude: Array) -> None:
+        assert self.sums is not None
+        alive = magnitude > self.signs_from
+        inputs_last = self.view.outputs_first
+        others = (0, 1, 2, 4) if inputs_last else (0, 2, 3, 4)
+        with np.errstate(over="ignore", invalid="ignore"):  # weights that are not finite
+            parts = values, np.where(alive, np.sign(values), 0), magnitude**2, alive
+            for k, part in enumerate(parts):
+                into = self.sums[k] if inputs_last else self.sums[k, here]
+                into += part.sum(axis=others, dtype=np.float64)
 
     def _keep(self, place: Mask) -> None:
         """Some outputs of the first place, as far as they have come."""
@@ -162,6 +183,7 @@ class _Counter:
             groups=self.groups,
             blocks=self.blocks,
             sample=np.concatenate(self.sample, axis=along) if self.sample else empty,
+            sums=self.sums,
         )
 
 

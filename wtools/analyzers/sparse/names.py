@@ -1,0 +1,11 @@
+"""What `wtools sparsity` calls the explanations that others build on."""
+
+PROXIMAL = "L1 (or ElasticNet), proximal"
+PROXIMAL_L1 = "L1, proximal"
+PROXIMAL_ELASTIC = "ElasticNet, proximal"
+SUBGRADIENT = "L1 (or ElasticNet), by subgradient"
+SUBGRADIENT_L1 = "L1, by subgradient"
+SUBGRADIENT_ELASTIC = "ElasticNet, by subgradient"
+DECAY = "L2 (weight decay)"
+LINEAR = "least squares or L2 (Ridge)"
+NONE = "no sign of pruning or regularization"
