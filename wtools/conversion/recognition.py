@@ -20,6 +20,7 @@ from ..translation.model import Canonical, Part
 from ..tree import Tensor, WeightTree
 from .wiring import Wiring, wiring
 
+EQUAL = "equal values"
 _ALONE = 0.85  # confidence of a tensor without its layer, at most
 _SAME_NAMES = 0.8  # share of the layers of a model whose names are the template's
 
@@ -153,14 +154,14 @@ def _assign(found: Recognition) -> None:
         by_value |= _same_values(found, [p.source for p in group], [p.target for p in group])
     taken = set(by_value.values())
     for other, one in by_value.items():
-        found.add(one, other, Told(1.0, "equal values"))
+        found.add(one, other, Told(1.0, EQUAL))
     for pair in result.pairs:
         if pair.target not in by_value and pair.source not in taken:
             found.add(pair.source, pair.target, Told(pair.confidence, pair.reason))
     for rows, columns in doubtful:
         same = _same_values(found, rows, columns)
         for other, one in same.items():
-            found.add(one, other, Told(1.0, "equal values"))
+            found.add(one, other, Told(1.0, EQUAL))
         rows = [row for row in rows if row not in same.values()]
         columns = [column for column in columns if column not in same]
         for one, other in _interchangeable(found, rows, columns):
@@ -275,7 +276,7 @@ def assign_loose(found: Recognition, wanted: Sequence[Loose], offered: Sequence[
     for rows, columns in open_ones.values():
         same = _equal_parts(offered, wanted, rows, columns)
         for t, s in same.items():
-            found.loose[wanted[t].path] = offered[s], Told(1.0, "equal values")
+            found.loose[wanted[t].path] = offered[s], Told(1.0, EQUAL)
         low = [(s, t) for s, t in sure if s in rows and t in columns]
         for s, t in low:
             if t not in same and s not in same.values():

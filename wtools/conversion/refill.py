@@ -18,7 +18,7 @@ from ..translation.onnx_paths import numbered
 from ..translation.pieces import Piece, flat
 from ..translation.spelling import Spelled
 from ..tree import Tensor, WeightTree
-from .recognition import Model, Recognition, Told, assign_loose
+from .recognition import EQUAL, Model, Recognition, Told, assign_loose
 
 _LETTERS = "abcdefgh"
 _NEUTRAL = {"bias": 0.0, "beta": 0.0, "gamma": 1.0}  # values that do nothing
@@ -190,11 +190,18 @@ class _Filling:
                 del self.found.ambiguities[known:]
             for name, (part, told) in self.found.loose.items():
                 moved = _moved(part.part, wanted[name].part)
-                if moved is None:
+                if moved is None or self._astray(part, name, told):
                     continue
                 steps = () if part.part.axes == wanted[name].part.axes else ("reshaped",)
                 self._add(Spelled(name, moved, steps, (), part.part.stored), told)
                 self.used |= set(part.part.stored)
+
+    def _astray(self, part: Loose, name: str, told: Told) -> bool:
+        """Would it tear a part from its layer and put it into another one?"""
+        here, there = self.source.owner.get(part.path), self.target.owner.get(name)
+        if here is None or there is None or told.reason == EQUAL:
+            return False
+        return self.found.pairs.get(there) != here
 
     def _leftovers(self) -> None:
         entries, source = self.result.entries, self.source.tree

@@ -26,11 +26,13 @@ __all__ = ["SURE", "Ambiguity", "Assignment", "Item", "Pair", "Side", "assign"]
 
 SURE = 0.9  # measured: of pairs with at least this confidence nearly all are right
 _WORDS, _NUMBERS, _BLOCK, _NEIGHBOURS, _ROLES = 0.5, 1.0, 0.8, 1.0, 0.1
+_DECIDED = 0.7  # below it hardly more than half of the pairs are right: they are named instead
 _ROUNDS = 5
 _SCALE = 0.25  # a loss that makes a pair likely
 _NOTHING = 0.04  # a loss that says nothing
 _TELLING = 0.1  # a difference between names that decides by itself
 _PARALLELS = 0.85  # at most, for parallel layers that only their order tells apart
+_UNTESTED = 0.8  # at most, for one layer after another where all are alike
 _MOST = 1200  # layers of one signature that are weighed pair by pair
 _PREFIXES = 6
 
@@ -113,8 +115,17 @@ class _Assigning:
             self.found = found
             if settled:
                 break
-        pairs.sort(key=lambda pair: pair.target)
-        return Assignment(pairs, tuple(ambiguities), self.order.trust)
+        decided = [pair for pair in pairs if pair.confidence >= _DECIDED]
+        decided.sort(key=lambda pair: pair.target)
+        rows, columns = {p.source for p in decided}, {p.target for p in decided}
+        told = {row for a in ambiguities for row in a.source}
+        told |= {p.source for p in pairs if p.confidence < _DECIDED}
+        open_ones = []
+        for own, there in self.groups:
+            left = tuple(row for row in own if row not in rows)
+            if told & set(left):
+                open_ones.append(Ambiguity(left, tuple(c for c in there if c not in columns)))
+        return Assignment(decided, open_ones, self.order.trust)
 
     def _static(self, rows: list[int], columns: list[int]) -> dict[str, Matrix]:
         """What does not change from round to round; nothing where it would be too much."""
@@ -202,7 +213,9 @@ class _Assigning:
             r, c = (int(j), i) if turned else (i, int(j))
             told = {name: float(part[r, c]) for name, part in parts.items()}
             told["telling"] = _margin(parts["names"], r, c)
-            told["rivals"] = self._rivals(group, r, c, parts)
+            told["rivals"] = loss < np.inf and self._rivals(group, r, c, parts)
+            if told["rivals"] and not self.order.tested:
+                continue  # of parallel layers the order of the file alone is no evidence
             confidence = self._confidence(float(loss), told)
             pairs.append(Pair(rows[r], columns[c], confidence, _reason(told, float(loss))))
             open_rows.discard(r)
@@ -219,7 +232,8 @@ class _Assigning:
             return 0.9 + 0.1 * min(1.0, support)
         sure = 1 - 0.5 * float(np.exp(-loss / _SCALE))
         if told["telling"] < _TELLING:  # then it rests on the order, and what came of it
-            sure = min(sure, 0.5 + 0.5 * self.order.trust**2)
+            trusted = 0.5 + 0.5 * self.order.trust**4
+            sure = min(sure, trusted if self.order.tested else _UNTESTED)
         return min(sure, _PARALLELS) if told["rivals"] else sure
 
     def _rivals(self, group: Group, r: int, c: int, parts: Mapping[str, Matrix]) -> bool:

@@ -70,11 +70,13 @@ class Side:
 @dataclass(frozen=True)
 class Order:
     """table: for each pair the share of the ways to lay both orders side by side that have it.
-    trust: 0 where the orders have nothing to do with one another, to 1.
+    trust: 0 where the orders have nothing to do with one another, to 1. tested: could it be seen,
+    or are nearly all layers alike?
     """
 
     table: Matrix
     trust: float
+    tested: bool = True
 
     def among(self, rows: Sequence[int], columns: Sequence[int], one: Side, other: Side) -> Matrix:
         """The part of the table for layers of one signature.
@@ -130,7 +132,7 @@ def order_of(one: Side, other: Side) -> Order:
     table = np.zeros((len(one), len(other)))
     table[np.ix_(rows, columns)] = agreement(a, b)
     sure = _UNTESTED if trusted is None else trusted
-    return Order(table, sure if sure >= _LEAST else 0.0)
+    return Order(table, sure if sure >= _LEAST else 0.0, trusted is not None)
 
 
 def _numbers(side: Side, rows: Sequence[int], number: dict[Hashable, int]) -> list[int]:
