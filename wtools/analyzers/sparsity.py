@@ -21,6 +21,7 @@ from ..tree import Tensor, WeightTree, tie_key
 from .listing import heading, tree_notes
 from .sparse.comparison import compared
 from .sparse.curve import BIN, Curve, curve
+from .sparse.features import features
 from .sparse.measured import Measured, measured
 from .sparse.signature import signature
 from .sparse.structure import permuted
@@ -94,6 +95,7 @@ class SparsityRow:
     survivors: Sequence[int] | None = column(
         "of a linear model: the numbers of the inputs with a weight that is not zero", shown=False
     )
+    penalty: str = column("the penalty in training that the file names", shown=False)
     evidence: Mapping[str, float] = column("the figures behind the explanation", shown=False)
     nbytes: int = column("bytes of the elements", unit="bytes", shown=False)
     nbytes_bitmask: int = column("a bit for each, and what is not zero", unit="bytes", shown=False)
@@ -118,7 +120,8 @@ def sparsity(
 
     threshold: magnitudes up to this count as zeros. dequantize: of the values that quantized
     integers stand for. compare: the same model trained in another way; `summary["compared"]`
-    tells what survives in which. threads, progress, scan: as in `stats`.
+    tells what survives in which, `features` by name where a linear model knows them. threads,
+    progress, scan: as in `stats`.
 
     `summary` is of the whole model, with the explanation that fits it and the figures behind it.
     """
@@ -133,7 +136,9 @@ def sparsity(
         title=f"Sparsity of {heading(tree)}",
         row_type=SparsityRow,
         rows=_rows(tree, pairs, once, by),
-        summary=_summary(once) | (compared(tree, compare) if compare is not None else {}),
+        summary=_summary(once)
+        | (compared(tree, compare) if compare is not None else {})
+        | features(tree, compare),
         notes=[*tree.notes, *tree_notes(tree), *_notes(tensors, real, once, failures)],
         path=tree.path,
         format=tree.format,
@@ -196,6 +201,7 @@ def _row(
         gini=whole.gini(),
         explanation=fit.explanation,
         evidence=fit.evidence,
+        penalty=_penalty(members),
         survivors=members[0].survivors() if len(members) == 1 else None,
         saved_fraction=1 - min(sizes.values()) / sizes[""] if sizes[""] else 0.0,
         count=whole.count,
@@ -211,6 +217,12 @@ def _row(
         **_units(weights),
         **_structure(weights),
     )
+
+
+def _penalty(members: Sequence[Measured]) -> str:
+    """What the file says of all of them alike."""
+    told = {m.penalty.told if m.penalty else "" for m in members if m.view or m.is_linear}
+    return told.pop() if len(told) == 1 else ""
 
 
 def _below(whole: Curve) -> dict[str, float]:

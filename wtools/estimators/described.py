@@ -23,6 +23,13 @@ FITTING = frozenset({
     "outliers_", "n_subpopulation_", "breakdown_",
     "best_index_", "_best_coefs", "_best_intercepts", "_optimizer",
 })  # fmt: skip
+# Attributes that only give other names to the estimators of another.
+ALIASES = frozenset({"named_estimators_"})
+# Steps of a pipeline that give as many features as they take, in the same order.
+ONE_TO_ONE = frozenset({
+    "StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Normalizer",
+    "PowerTransformer", "QuantileTransformer",
+})  # fmt: skip
 MOST_VALUES = 100_000  # of one list that is kept as plain values
 APART = "fitting"
 
@@ -70,6 +77,8 @@ def weight_tree(
     close: Callable[[], None] | None = None,
 ) -> WeightTree:
     """The estimator's arrays under their paths; what only fitting needs is `apart`."""
+    names: dict[str, list[str]] = {}
+    _features(estimator, None, "", names)
     main: dict[str, Tensor] = {}
     fitting: dict[str, Tensor] = {}
     left_out: dict[str, list[str]] = {}
@@ -80,7 +89,7 @@ def weight_tree(
             found = fitting if aside else main
             while name in found:
                 name += "'"  # an attribute with a dot in its name
-            found[name] = _placed(tensor, name, layer, part)
+            found[name] = _placed(tensor, name, layer, part, names.get(layer))
         for attribute, reason in part.left_out.items():
             left_out.setdefault(reason, []).append(f"{layer}.{attribute}" if layer else attribute)
     apart = {}
@@ -102,15 +111,33 @@ def weight_tree(
     )
 
 
-def _placed(tensor: Tensor, name: str, layer: str, part: Estimator) -> Tensor:
-    """Of a linear model with one output (coefficients of one axis) the facts say so."""
+def _placed(
+    tensor: Tensor, name: str, layer: str, part: Estimator, features: list[str] | None
+) -> Tensor:
+    """With what the facts say of coefficients: that there is one output, the features' names."""
     facts = dict(tensor.facts)
     if tensor.name == "coef_" and tensor.ndim == 1:
         facts["outputs"] = 1
-    names = part.values.get("feature_names_in_")
-    if tensor.name == "coef_" and isinstance(names, list) and len(names) == tensor.shape[-1]:
-        facts["features"] = names
+    if tensor.name == "coef_" and features and tensor.shape[-1:] == (len(features),):
+        facts["features"] = features
     return replace(tensor, name=name, layer=layer, kind=part.kind, facts=facts)
+
+
+def _features(
+    estimator: Estimator, given: list[str] | None, path: str, found: dict[str, list[str]]
+) -> list[str] | None:
+    """The names of the features that go out; `found` gets those that come in, by path.
+
+    They are what it was fitted on, or what the scalers before it in a pipeline pass on.
+    """
+    own = estimator.values.get("feature_names_in_")
+    names = own if isinstance(own, list) and all(isinstance(n, str) for n in own) else given
+    if names is not None:
+        found[path] = names
+    for name, part in estimator.parts.items():
+        out = _features(part, names, f"{path}.{name}" if path else name, found)
+        names = out if estimator.is_pipeline else None
+    return names if estimator.is_pipeline or estimator.kind in ONE_TO_ONE else None
 
 
 def variant(estimator: Estimator) -> str:

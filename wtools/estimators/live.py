@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import UsageError
 from ..tree import LazyData, Tensor, WeightTree
-from .described import Estimator, is_learned, plain, weight_tree
+from .described import ALIASES, Estimator, is_learned, plain, weight_tree
 
 DEEPEST = 16  # objects in objects
 
@@ -75,6 +75,8 @@ class _Filling:
     def put(self, path: str, value: Any) -> None:
         """`value` where it belongs, as the reader of .skops files does."""
         value = value.item() if isinstance(value, (np.str_, np.bytes_)) else value
+        if path in ALIASES:
+            return
         if isinstance(value, (np.ndarray, np.generic)):
             self._array(path, np.asarray(value))
         elif hasattr(value, "tocoo") and hasattr(value, "nnz"):

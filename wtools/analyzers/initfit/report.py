@@ -27,7 +27,10 @@ from .steps import Measured, steps_of
 FALSE_ALARMS = 0.01  # chance that any tensor of a fresh file is called touched
 _LEAST = 10  # tensors that the chance is divided by, if there are fewer
 _ASSUMED = "relu"
-_SKIPPED = frozenset({"buffer", "quantization", "quantized_linear", "normalization"})
+# a linear model is solved for, or starts from zeros: no initializer drew it
+_SKIPPED = frozenset(
+    {"buffer", "quantization", "quantized_linear", "normalization", "linear_model"}
+)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _notes(
     if left:
         yield (
             f"{len(rows):,} of {len(tree):,} tensors analysed; {left:,} skipped: integers, "
-            "quantized weights, buffers, statistics of data"
+            "quantized weights, buffers, statistics of data, linear models"
         )
     if failures:
         yield f"{len(failures):,} of {len(tree):,} tensors could not be read"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import CorruptError, NameNotFoundError
-from ...estimators.described import Estimator, is_learned, plain, weight_tree
+from ...estimators.described import ALIASES, Estimator, is_learned, plain, weight_tree
 from ...files import Source
 from ...tree import Tensor, WeightTree
 from .. import npz, zips
@@ -122,7 +122,7 @@ class _Reading:
                 owner = filling.values if is_learned(path) else filling.settings
                 owner[path] = value
             return
-        if value.loader in _SILENT:
+        if value.loader in _SILENT or path in ALIASES:
             return
         self.depth += 1
         if self.depth > DEEPEST:
