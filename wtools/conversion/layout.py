@@ -11,13 +11,13 @@ from ..errors import UsageError
 from ..files import atomic
 from ..layers import layer_map
 from ..translation import Translation, convention_of, translated
+from ..translation.model import OF_FORMAT
 from ..tree import Tensor, WeightTree
 from .options import Options
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-OF_FORMAT = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}
 LAYOUTS = ("keep", "keras", "torch", "onnx")
 
 

@@ -27,7 +27,10 @@ from ..tree import Tensor, WeightTree
 
 KEY = "wtools"
 TRANSLATED = "translated"  # among a tensor's facts
-CONVENTIONS = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}  # of the formats
+CONVENTIONS = {  # of the formats
+    **{"keras": "keras", "pytorch": "torch", "onnx": "onnx"},
+    **{"skops": "sklearn", "sklearn": "sklearn"},
+}
 _MOST = 64 << 20  # bytes of JSON that are looked at
 
 

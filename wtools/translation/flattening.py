@@ -70,7 +70,7 @@ def aligned(piece: Piece, axes: str, to: str) -> tuple[Piece, str]:
 
 def shown(axes: str) -> str:
     """Axes for people: the letters of an image as those of any other."""
-    return " ".join(axes.replace("(f", "(").replace(" f", " ").split())
+    return " ".join(axes.replace("(f", "(").replace(" f", " ").split()) or "scalar"
 
 
 def _put(axes: str, letter: str, other: str) -> str:

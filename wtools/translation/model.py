@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..layouts import Layout, keras, onnx, torch
+from ..layouts import Layout, keras, onnx, sklearn, torch
 from ..tree import Tensor
 from .flattening import aligned
 from .pieces import Piece, flat
@@ -16,9 +16,16 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
     "keras": keras.LAYOUTS,
     "torch": torch.LAYOUTS,
     "onnx": onnx.LAYOUTS,
+    "sklearn": sklearn.LAYOUTS,
 }
-OF_FORMAT = {"keras": "keras", "pytorch": "torch", "onnx": "onnx"}
-SEPARATORS = {"keras": "/", "torch": ".", "onnx": "."}
+OF_FORMAT = {
+    "keras": "keras",
+    "pytorch": "torch",
+    "onnx": "onnx",
+    "skops": "sklearn",
+    "sklearn": "sklearn",
+}
+SEPARATORS = {"keras": "/", "torch": ".", "onnx": ".", "sklearn": "."}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ class CanonicalLayer:
 
     path: its name with "/" between the parts, whichever separator the source has.
     kind: a canonical kind, see `wtools.layouts`; a GRU that resets before the product is
-        "gru_reset_before". convention: "keras", "torch" or "onnx". sizes: letter -> size.
+        "gru_reset_before". convention: "keras", "torch", "onnx" or "sklearn". sizes: letter -> size.
     parts: role -> Part; those of the backward direction begin with "backward_".
     facts: `level` and `levels` of a stacked recurrent layer, `bidirectional`, `cell`, `heads`,
         `part` and `within` of a composite, `confidence`, `evidence`, `note`, `node` (ONNX),
