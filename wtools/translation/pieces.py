@@ -22,7 +22,7 @@ from ..tree import BLOCK, Array, Quantization, Storage, Tensor
 class Computed:
     """Elements computed as a whole when asked for, and given out row by row.
 
-    The result may be a view of a mapped file: only the rows of one block are ever copied.
+    The result may be a turned view: only the rows of one block are ever copied.
     """
 
     compute: Callable[[], Array]
@@ -38,8 +38,21 @@ class Computed:
         most = max(1, nbytes // array.dtype.itemsize)
         step = max(1, nbytes * len(array) // max(1, array.nbytes))
         for start in range(0, len(array), step):
-            rows = np.ascontiguousarray(array[start : start + step]).reshape(-1)
+            rows = contiguous(array[start : start + step]).reshape(-1)
             yield from (rows[i : i + most] for i in range(0, rows.size, most))
+
+
+_TILE = 256  # elements of the last axis that are copied at a time: their lines stay in the cache
+
+
+def contiguous(array: Array) -> Array:
+    """`array` in C order, itself if it is; a matrix that is turned is copied tile by tile."""
+    if array.flags.c_contiguous or array.ndim < 2:
+        return np.ascontiguousarray(array)
+    out = np.empty(array.shape, array.dtype)
+    for at in range(0, array.shape[-1], _TILE):
+        out[..., at : at + _TILE] = array[..., at : at + _TILE]
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +80,9 @@ class Piece:
 
     def taken(self, axes: str, gates: str) -> Array:
         """The elements with these axes, and the gates in this order. Reads."""
-        array = rearrange(self.tensor.read(), self.axes, " ".join(flat(self.axes)), self.sizes)
+        # not the mapped file: its pages would count as the process' own for as long as it is open
+        whole = self.tensor.read(copy=self.tensor.raw is not None)
+        array = rearrange(whole, self.axes, " ".join(flat(self.axes)), self.sizes)
         left = list(flat(self.axes))
         for letter, index in self.at:
             array = array.take(index, axis=left.index(letter))
