@@ -65,6 +65,7 @@ class _Filling:
         self.source, self.target = found.source, found.target
         self.result = Filling()
         self.used: set[str] = set()
+        self.made: dict[str, tuple[Spelled, Told]] = {}
 
     def run(self) -> None:
         folds = self._bias_folds()
@@ -75,6 +76,9 @@ class _Filling:
             if all(i in self.found.pairs for i in members):
                 self._layer(members, folds)
         self._loose()
+        for one, told in self.made.values():
+            if one.name not in self.result.entries:
+                self._add(one, told)
         self._leftovers()
 
     # --- layers ----------------------------------------------------------------------------------
@@ -91,7 +95,10 @@ class _Filling:
             return
         told = min((self.found.told[i] for i in members), key=lambda one: one.confidence)
         for one in result.spelled:
-            self._add(one, told)
+            if one.sources:
+                self._add(one, told)
+            else:  # zeros or ones, unless the source has it elsewhere
+                self.made[one.name] = one, told
         lying = {name for one in result.spelled for name in one.sources}
         self.used |= lying
         if fold is not None:
@@ -172,25 +179,29 @@ class _Filling:
     # --- parts by themselves ---------------------------------------------------------------------
 
     def _loose(self) -> None:
-        for blunt in (False, True):
+        parts = list(_every_part(self.target)), list(_every_part(self.source))
+        for number, blunt in enumerate((False, False, True)):
             wanted = {
                 one.path: replace(one, blunt=blunt)
-                for one in _every_part(self.target)
-                if one.path not in self.result.entries and not _is_integer(one.part.piece.tensor)
+                for one in parts[0]
+                if one.path not in self.result.entries
+                and (one.path in self.made) == (not number)  # first what would be zeros or ones
+                and not _is_integer(one.part.piece.tensor)
             }
             offered = [
                 replace(one, blunt=blunt)
-                for one in _every_part(self.source)
+                for one in parts[1]
                 if one.path not in self.used and not _is_integer(one.part.piece.tensor)
             ]
             self.found.loose.clear()
             known = len(self.found.ambiguities)
             assign_loose(self.found, list(wanted.values()), offered)
-            if blunt:  # said already
+            if number != 1:  # said already, or not worth saying
                 del self.found.ambiguities[known:]
             for name, (part, told) in self.found.loose.items():
                 moved = _moved(part.part, wanted[name].part)
-                if moved is None or self._astray(part, name, told):
+                only_equal = name in self.made and told.reason != EQUAL
+                if moved is None or only_equal or self._astray(part, name, told):
                     continue
                 steps = () if part.part.axes == wanted[name].part.axes else ("reshaped",)
                 self._add(Spelled(name, moved, steps, (), part.part.stored), told)
