@@ -75,8 +75,11 @@ def members(source: Source) -> dict[str, Member]:
 
 def _locate_directory(source: Source) -> tuple[int, int, int]:
     """(offset, bytes, entries) of the central directory, from the records at the file's end."""
-    tail_size = min(source.size, 22 + _MAX16)
+    tail_size = min(source.size, 22)
     tail = source.pread(source.size - tail_size, tail_size)
+    if not (tail.startswith(END) and tail.endswith(b"\0\0")):  # a comment follows the record
+        tail_size = min(source.size, 22 + _MAX16)
+        tail = source.pread(source.size - tail_size, tail_size)
     at = tail.rfind(END)
     while at >= 0 and (
         at + 22 > tail_size or at + 22 + struct.unpack_from("<H", tail, at + 20)[0] != tail_size
