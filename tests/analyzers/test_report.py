@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from measured import peak_of
 
 import wtools
 from wtools import formats
@@ -101,6 +102,7 @@ def test_neither_batches_nor_streaming_change_a_figure(
 ) -> None:
     safetensors.numpy.save_file(varied(), tmp_path / "m.safetensors")
     monkeypatch.setattr(held, "LARGEST", largest)
+    monkeypatch.setattr(held, "TOGETHER", largest // 4)
     with wtools.open(tmp_path / "m.safetensors") as tree:
         found = wtools.report(tree)
         same_as_single(found, tree)
@@ -214,11 +216,33 @@ def test_the_system_counts_no_more_either(tmp_path: Path) -> None:
         assert 0.9 * path.stat().st_size < nbytes <= 1.1 * path.stat().st_size, path.name
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux' counters")
+@pytest.mark.parametrize("kind", ["dense", "with zeros", "heavy tails"])
+def test_a_tensor_of_200_mb_is_read_once_in_less_than_300_mb(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((50_000, 1024), np.float32) / 50
+    if kind == "with zeros":
+        weight[rng.random(len(weight)) < 0.1] = 0
+    if kind == "heavy tails":
+        weight **= 3
+        weight[:, 7] *= 300
+    path = tmp_path / "m.safetensors"
+    safetensors.numpy.save_file({"fc.weight": weight}, path)
+    del weight
+    assert peak_of("report", path, "--json") < 300 << 20
+    done = subprocess.run(
+        [sys.executable, MEASURE], input=str(path), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout.split()[1]) <= 1.1 * path.stat().st_size
+
+
 def test_no_more_is_held_than_is_allowed_and_nothing_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain(tmp_path / "m.safetensors")
     monkeypatch.setattr(held, "LARGEST", 600_000)
+    monkeypatch.setattr(held, "TOGETHER", 200_000)
     with wtools.open(tmp_path / "m.safetensors") as opened:
         tree = held.holdable(opened)
         most = 0

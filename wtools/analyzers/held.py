@@ -14,7 +14,8 @@ from ..sketch.runner import Result, sketches
 from ..tree import BLOCK, Array, ArrayData, Data, Tensor, WeightTree, split, tie_key
 from .threads import in_order
 
-LARGEST = 1 << 26  # bytes in memory of what is held at a time; a larger tensor is streamed
+TOGETHER = 1 << 26  # bytes in memory of the tensors that are held at a time
+LARGEST = 208 << 20  # of one that is held alone; a larger one is streamed
 
 
 class HeldData:
@@ -88,7 +89,7 @@ def held_sketches(
 ) -> Iterator[Result]:
     """`sketches` of a holdable tree's distinct tensors, each held until the next is asked for.
 
-    As many tensors as LARGEST allows are read together, so that the threads pay.
+    As many tensors as TOGETHER allows are read together, so that the threads pay.
     """
     for batch in _batches(tree.distinct()):
         held = [tensor.data for tensor in batch if isinstance(tensor.data, HeldData)]
@@ -123,12 +124,12 @@ def _in_memory(tensor: Tensor) -> int:
 
 
 def _batches(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Runs of tensors of no more than LARGEST together; a larger one is alone."""
+    """Runs of tensors of no more than TOGETHER; a larger one is alone."""
     batch: list[Tensor] = []
     nbytes = 0
     for tensor in tensors:
         size = _in_memory(tensor)
-        if batch and nbytes + size > LARGEST:
+        if batch and nbytes + size > TOGETHER:
             yield batch
             batch, nbytes = [], 0
         batch.append(tensor)

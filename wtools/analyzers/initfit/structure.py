@@ -56,26 +56,32 @@ def structure(tensor: Tensor, skip_zero_row: bool = False) -> Structure:
     twins = rows - len(np.unique(array.reshape(rows, -1), axis=0)) if rows * inner <= 1 << 20 else 0
     if skip_zero_row:
         array = array[np.abs(array).reshape(rows, -1).max(axis=1) > 0]
-    found = {}
+    apart = {}
     for name, axis in zip(("first", "second"), ends, strict=True):
         others = tuple(k for k in range(array.ndim) if k != axis)
-        length = math.prod(array.shape[k] for k in others)
-        if array.shape[axis] > 1 and length >= _FEW:
-            sums, squares = array.sum(axis=others), np.square(array).sum(axis=others)
-            found[name] = Lines(sums, squares, length)
-    return Structure(found, twins)
+        if array.shape[axis] > 1 and array.size // array.shape[axis] >= _FEW:
+            apart[name] = others
+    sums = {name: array.sum(axis=others) for name, others in apart.items()}
+    np.square(array, out=array)  # its own copy: no second one
+    return Structure(
+        {
+            name: Lines(sums[name], array.sum(axis=others), array.size // sums[name].size)
+            for name, others in apart.items()
+        },
+        twins,
+    )
 
 
 def _first(tensor: Tensor, count: int) -> Array:
     """The first elements as float64."""
-    held: list[Array] = []
-    left = count
+    found, filled = np.empty(min(count, tensor.size), np.float64), 0
     for block in tensor.blocks():
-        held.append(reals(block[:left], tensor.dtype))
-        left -= held[-1].size
-        if not left:
+        part = reals(block[: found.size - filled], tensor.dtype)
+        found[filled : filled + part.size] = part
+        filled += part.size
+        if filled == found.size:
             break
-    return np.concatenate(held) if held else np.empty(0)
+    return found[:filled]
 
 
 def independence(found: Structure, law: Law) -> dict[str, float]:

@@ -255,10 +255,17 @@ def _may_be_dead(one: Measured) -> bool:
 
 
 def _may_be_faint(one: Measured) -> bool:
-    """Could all elements of a unit be negligible? Only where as many are as a unit has."""
+    """Could all elements of a unit be negligible? Only where as many are as a unit has, beyond the
+    tenth of those within ten times that magnitude that a density without a spike has there."""
     assert one.view is not None
-    longest = max(one.view.outputs, one.view.inputs)
-    return bool(one.sketch.below_bounds(FAINT * one.sketch.rms)[1] * longest >= 1)
+    unit = one.tensor.size / max(one.view.outputs, one.view.inputs)
+    count, limit = one.sketch.finite, FAINT * one.sketch.rms
+    tiny = one.sketch.below_bounds(limit)[1] * count
+    usual = one.sketch.below_bounds(10 * limit)[0] * count / 10
+    if tiny < unit:
+        return False
+    flat = tiny >= 0.7 * usual  # where fewer are that small, what is usual is not known
+    return not flat or tiny - usual + 5 * math.sqrt(tiny) >= 0.9 * unit
 
 
 def _zeros(tensor: Tensor, threshold: float) -> int:
