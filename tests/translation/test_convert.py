@@ -74,6 +74,42 @@ def test_keep_copies(tmp_path: Path) -> None:
         assert verify_bits(one, other).notes == []
 
 
+def test_keras_loads_what_came_home(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.models.load_model(KERAS, compile=False)
+    before = [weight.numpy() for weight in model.weights]
+    assert convert(KERAS, tmp_path / "m.pt") == convert(tmp_path / "m.pt", tmp_path / "m.h5") == 0
+    for weight in model.weights:
+        weight.assign(np.zeros(weight.shape))
+    model.load_weights(tmp_path / "m.h5")
+    for values, weight in zip(before, model.weights, strict=True):
+        assert np.array_equal(values, weight.numpy())
+
+
+def test_a_layout_that_no_graph_has_is_written_without_one(tmp_path: Path) -> None:
+    assert convert(KERAS, tmp_path / "m.onnx", "--layout", "torch") == 0
+    with wtools.open(tmp_path / "m.onnx") as tree:
+        assert tree.convention == "torch" and tree["conv2d.weight"].shape == (8, 1, 3, 3)
+    assert convert(tmp_path / "m.onnx", tmp_path / "m.h5") == 0
+    with wtools.open(KERAS) as one, wtools.open(tmp_path / "m.h5") as home:
+        assert verify_bits(one, home).summary["equal"]
+
+
+def test_what_the_module_needs_is_told(tmp_path: Path) -> None:
+    import keras
+
+    x = keras.Input((6, 4))
+    y = keras.layers.LSTM(3, activation="relu", name="odd")(x)
+    y = keras.layers.BatchNormalization(epsilon=1e-4, momentum=0.9, name="norm")(y)
+    keras.Model(x, y).save(tmp_path / "m.keras")
+    notes = wtools.convert(tmp_path / "m.keras", tmp_path / "m.pt").notes
+    assert "norm: torch's BatchNorm2d needs eps=0.0001" in notes
+    assert (
+        "odd: activation 'relu', which no layer of torch.nn has: the outputs will differ" in notes
+    )
+
+
 def test_the_mapping_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "mapping.json"
     assert convert(KERAS, tmp_path / "m.pt", "--dry-run", "--mapping-out", path) == 0

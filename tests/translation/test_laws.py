@@ -330,6 +330,15 @@ def test_a_record_that_is_not_true_is_not_trusted() -> None:
         assert found.tree["it/kernel"].shape == (3, 5)
 
 
+def test_no_tensor_is_made_of_a_size_that_a_file_only_claims() -> None:
+    there = wtools.translate(keras("LSTM", kernel=(0, 8), recurrent_kernel=(2, 8)), "torch")
+    told = there["it.weight_ih_l0"].facts["translated"]["layer"]
+    told["sizes"] |= {"u": 10**12, "i": 10**12}
+    told["stored"].append({"name": "it/bias", "axes": "(g u)", "roles": ["bias"]})
+    for found in translated(there, "keras").tree.values():
+        assert found.size <= 16
+
+
 def test_scales_along_an_axis_follow_it() -> None:
     scale = Tensor.of("it/scale", np.arange(1, 6).astype(np.float32))
     from wtools.tree import Quantization

@@ -1,11 +1,11 @@
-"""The plan of a conversion to a runnable model: a Keras file or an estimator to a complete ONNX graph."""
+"""The plan of a conversion to a model that runs: a Keras file or an estimator to an ONNX graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import UsageError
+from ..estimators.described import of_estimator
 from ..graphs.onnx_model import Runnable, to_onnx
 from ..tree import WeightTree
 from .options import Options
@@ -22,9 +22,9 @@ def wanted(source: WeightTree, format: str, options: Options) -> bool:
     """
     if format != "onnx" or options.like or options.weights_only:
         return False
-    if isinstance(source.architecture, Mapping) and "sklearn" in source.architecture:
-        return True
-    return source.format == "keras" and source.variant in _KERAS
+    if options.layout not in (None, "onnx"):  # tensors of a layout that no graph has
+        return False
+    return of_estimator(source) or (source.format == "keras" and source.variant in _KERAS)
 
 
 def graph_plan(source: WeightTree, path: Path, format: str, options: Options) -> Plan:

@@ -140,7 +140,7 @@ def _joined(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     apart = " ".join(inner)
     found = [layer.parts.get(role) for role in slot.roles]
     first = next(part for part in found if part is not None)
-    known = {**layer.sizes, **_along(slot)}
+    known = {**layer.sizes, **first.piece.sizes, **_along(slot)}
     kept = [(part.piece if part is not None else None) for part in found]
     shape = shape_of(apart, known)
     dtype = dtypes.get(first.piece.tensor.dtype).numpy
@@ -229,6 +229,9 @@ def _made(slot: Slot, layer: CanonicalLayer) -> Spelled | None:
     try:
         shape = shape_of(slot.axes, {**layer.sizes, **_along(slot)} if slot.along else layer.sizes)
     except KeyError:
+        return None
+    most = max(part.piece.tensor.size for part in layer.parts.values())
+    if np.prod(shape, dtype=object) > max(1, most):  # by sizes that a file only claims
         return None
     dtype = slot.dtype or sample.dtype
     value = slot.made or 0.0
