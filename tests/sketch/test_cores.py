@@ -94,6 +94,17 @@ def test_counters_of_equal_bytes_carry_over() -> None:
             assert (found.count, found.sum) == (count, 7 * count)
 
 
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("zeros", [0.0, 0.05, 0.5, 0.99, 1.0])
+def test_repeated_elements_are_counted_as_any_others(name: str, dtype: str, zeros: float) -> None:
+    array = example(dtype, 20_001)
+    array[np.random.default_rng(0).random(array.size) < zeros] = 0
+    for count in (0, 1, 127, 128, 129, 130, 160, 4_096, 20_001):
+        found, expected = by(name, array[:count]), by("numpy", array[:count])
+        assert found.histogram == expected.histogram
+
+
 def test_a_table_is_emptied_before_its_counters_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "MOST", 10_000)
     for dtype in ("float32", "bfloat16"):

@@ -127,6 +127,46 @@ INLINE half_vfloat widen(quarter_vuint16 half)
 #endif
 }
 
+/* bfloat16 to float32, exactly: the bytes of each become the upper half of a word. In a lane of
+ * the shuffle the upper half of the source is that of the next elements. */
+INLINE half_vfloat widen_brain(quarter_vuint16 half)
+{
+#if defined(__AVX512F__)
+    const __m256i spread = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7,
+                                            -1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1,
+                                            14, 15);
+    return (half_vfloat)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)half), spread);
+#elif defined(__AVX2__)
+    const __m128i zero = _mm_setzero_si128();
+    return (half_vfloat)_mm_unpacklo_epi16(zero, (__m128i)(vint64_pair){(int64_t)half, 0});
+#else
+    return (half_vfloat)(__builtin_convertvector(half, half_vuint32) << 16);
+#endif
+}
+
+/* 16-bit integers to 32 bits. */
+INLINE half_vint32 widen_signed(quarter_vint16 half)
+{
+#if defined(__AVX512F__)
+    return (half_vint32)_mm256_cvtepi16_epi32((__m128i)half);
+#elif defined(__AVX2__)
+    return (half_vint32)_mm_cvtepi16_epi32((__m128i)(vint64_pair){(int64_t)half, 0});
+#else
+    return __builtin_convertvector(half, half_vint32);
+#endif
+}
+
+INLINE half_vint32 widen_unsigned(quarter_vuint16 half)
+{
+#if defined(__AVX512F__)
+    return (half_vint32)_mm256_cvtepu16_epi32((__m128i)half);
+#elif defined(__AVX2__)
+    return (half_vint32)_mm_cvtepu16_epi32((__m128i)(vint64_pair){(int64_t)half, 0});
+#else
+    return (half_vint32)__builtin_convertvector(half, half_vuint32);
+#endif
+}
+
 INLINE double load_one(enum kind kind, const char *data, size_t i)
 {
 #define READ(type) type v; memcpy(&v, data + i * sizeof v, sizeof v)
@@ -175,23 +215,14 @@ INLINE vdouble load(enum kind kind, const char *data, size_t i)
     case FLOAT64: { READ(vdouble); return v; }
     case FLOAT32: { READ(half_vfloat); return from_floats(v); }
     case FLOAT16: { READ(quarter_vuint16); return from_floats(widen(v)); }
-    case BFLOAT16: {
-        READ(quarter_vuint16);
-        return from_floats((half_vfloat)(__builtin_convertvector(v, half_vuint32) << 16));
-    }
+    case BFLOAT16: { READ(quarter_vuint16); return from_floats(widen_brain(v)); }
     case INT32: { READ(half_vint32); return from_integers(v); }
     case UINT32: { /* by way of int32: a conversion that every instruction set has */
         READ(half_vint32);
         return from_integers(v ^ INT32_MIN) + 0x1p31;
     }
-    case INT16: {
-        READ(quarter_vint16);
-        return from_integers(__builtin_convertvector(v, half_vint32));
-    }
-    default: {
-        READ(quarter_vuint16);
-        return from_integers((half_vint32)__builtin_convertvector(v, half_vuint32));
-    }
+    case INT16: { READ(quarter_vint16); return from_integers(widen_signed(v)); }
+    default: { READ(quarter_vuint16); return from_integers(widen_unsigned(v)); }
     }
 #undef READ
 }
