@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -181,6 +181,24 @@ def test_json_takes_any_name() -> None:
     """A lone surrogate is no Unicode text; what is printed must still be UTF-8."""
     text = render(report(Row("bad\udc80", (), 1.0, 0, 0.0)), "json")
     assert json.loads(text.encode("utf-8"))["rows"][0]["name"] == "bad\\udc80"
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@SUM(A1)"])
+def test_csv_has_no_formulas(name: str) -> None:
+    lines = render(report(replace(ROWS[0], name=name)), "csv").splitlines()
+    (line,) = csv.DictReader(io.StringIO("\n".join(lines)))
+    assert line["name"] == f"'{name}"
+
+
+def test_csv_keeps_negative_numbers() -> None:
+    assert "'" not in render(report(replace(ROWS[0], value=-0.5)), "csv")
+
+
+@pytest.mark.parametrize("width", range(2, 30))
+def test_wide_characters_are_shortened_by_their_cells(width: int) -> None:
+    name = "编码器.层0.注意力.weight.日本語"
+    assert cell_len(shorten(name, width)) <= width
+    assert cell_len(shorten(name, width)) >= min(width, cell_len(name)) - 2
 
 
 def test_csv_keeps_every_digit() -> None:

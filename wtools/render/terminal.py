@@ -82,12 +82,22 @@ def _line(cells: list[str], kept: dict[int, int], right: list[bool]) -> str:
 
 
 def shorten(value: str, width: int) -> str:
-    """At most `width` characters, the middle left out: both ends of a name carry its meaning."""
+    """At most `width` cells, the middle left out: both ends of a name carry its meaning."""
     if cell_len(value) <= width:
         return value
     head = (width - 1) // 3
-    tail = width - 1 - head
-    return value[:head] + "…" + value[len(value) - tail :]
+    begin, end = _begin(value, head), _begin(value[::-1], width - 1 - head)[::-1]
+    return f"{begin}…{end}"
+
+
+def _begin(value: str, cells: int) -> str:
+    """As much of its beginning as fits into so many cells: a wide character has two."""
+    if value.isascii():
+        return value[:cells]
+    count = 0
+    while count < len(value) and cell_len(value[: count + 1]) <= cells:
+        count += 1
+    return value[:count]
 
 
 def _summary(report: Report, width: int | None) -> list[str]:
