@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import formats
 from ..errors import UnsupportedError, UsageError
+from ..estimators.described import of_estimator
 from ..formats.drafts import Draft
 from ..reports import column
 from ..translation import Translation
@@ -253,7 +254,11 @@ def _lost(
         if name not in apart and not (options.drop_optimizer and _is_optimizer(name)):
             lost.append(f"{name!r}, {len(tree)} tensors apart: --root {name} converts them")
     if source.architecture is not None and options.like is None:
-        lost.append("the model's architecture: --like MODEL writes into a model that has one")
+        lost.append(
+            "what the estimator makes of its arrays: an .onnx file and --module have it"
+            if of_estimator(source)
+            else "the model's architecture: --like MODEL writes into a model that has one"
+        )
     quantized = [tensor for tensor in kept if tensor.quantization is not None]
     if quantized and not options.dequantize and options.like is None:
         lost.append(

@@ -175,9 +175,14 @@ def structure(estimator: Estimator) -> dict[str, Any]:
     }
 
 
+def of_estimator(tree: WeightTree) -> bool:
+    """Was the tree made of an estimator?"""
+    return isinstance(tree.architecture, Mapping) and "sklearn" in tree.architecture
+
+
 def of_tree(tree: WeightTree) -> Estimator | None:
     """The estimator that a tree was made of, its tensors in place; None where it was none."""
-    known = tree.architecture.get("sklearn") if isinstance(tree.architecture, Mapping) else None
+    known = tree.architecture["sklearn"] if of_estimator(tree) else None
     if not isinstance(known, Mapping):
         return None
     by_layer: dict[str, dict[str, Tensor]] = {}

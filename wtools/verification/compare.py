@@ -13,7 +13,8 @@ from ..tree import Array
 @dataclass(frozen=True)
 class Difference:
     """max_abs: the largest |a - b|; max_rel: the largest |a - b| / |a| where |a| is above the
-    absolute tolerance; scale: the largest |a|; equal: every |a - b| <= atol + rtol * |a|.
+    absolute tolerance; scale: the largest |a|, of integers at least 1; equal: every |a - b| <=
+    atol + rtol * |a|.
 
     NaN and infinities must stand in the same places; else max_abs is infinite.
     """
@@ -33,6 +34,7 @@ def difference(a: Array, b: Array, *, atol: float, rtol: float) -> Difference:
         return NONE
     if "U" in (a.dtype.kind, b.dtype.kind):
         return _labels(a, b)
+    least = 0.0 if a.dtype.kind == "f" else 1.0
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     same = finite | (a == b) | (np.isnan(a) & np.isnan(b))
@@ -44,7 +46,7 @@ def difference(a: Array, b: Array, *, atol: float, rtol: float) -> Difference:
     return Difference(
         float(gap.max(initial=0.0)),
         float(relative.max(initial=0.0)),
-        float(size.max(initial=0.0)),
+        float(size.max(initial=least)),
         bool(np.all(gap <= atol + rtol * size)),
     )
 

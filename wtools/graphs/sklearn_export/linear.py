@@ -99,12 +99,10 @@ def _bias(path: str, model: Estimator, outputs: int) -> Tensor | float:
 
 
 def _classes(path: str, model: Estimator, outputs: int) -> tuple[Any, ...]:
-    binarizer = model.parts.get("_label_binarizer")
-    found = model.values.get("classes_")
-    if found is None and binarizer is not None:
-        found = binarizer.values.get("classes_")
-        if str(binarizer.values.get("y_type_", "")).startswith("multilabel"):
-            raise _unsupported(path, model, "gives several labels to a sample")
+    binarizer = model.parts.get("_label_binarizer", model)
+    if str(binarizer.values.get("y_type_", "")).startswith("multilabel"):
+        raise _unsupported(path, model, "gives several labels to a sample")
+    found = model.values.get("classes_", binarizer.values.get("classes_"))
     if not isinstance(found, list) or len(found) < 2:
         raise _unsupported(path, model, "has classes that are not known")
     if outputs != (1 if len(found) == 2 else len(found)):

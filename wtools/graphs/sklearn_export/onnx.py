@@ -14,7 +14,7 @@ import numpy as np
 from ...estimators.described import Estimator
 from ...tree import Tensor
 from ..onnx_export import Exported, Port
-from ..onnx_export.builder import Builder, Operation
+from ..onnx_export.builder import LITERAL, Builder, Operation
 from .linear import Linear, Scaler, linear
 
 
@@ -105,9 +105,12 @@ def _label(builder: Builder, classes: tuple[Any, ...], scores: str) -> tuple[str
 
 
 def _table(builder: Builder, classes: tuple[Any, ...]) -> tuple[str, str]:
-    """The classes: where they are no numbers of a weight's type, a constant of the graph."""
+    """The classes: a constant of the graph, or a tensor beside the weights where wtools' reader
+    would take the constant for one: of floats, of many integers."""
     if type(classes[0]) is float:
         return builder.array("classes", classes), "float32"
+    if type(classes[0]) is int and len(classes) > LITERAL:
+        return builder.array("classes", classes, np.int64), "int64"
     name = builder.name(f"{builder.scope}/classes")
     values: dict[type, tuple[str, Any, str]] = {
         bool: ("value", np.array(classes), "bool"),
