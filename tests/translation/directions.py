@@ -70,7 +70,8 @@ def twin(config: Config, seed: int) -> Twin:
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             drawn = torch.randn(value.shape, generator=generator) * 0.5
-            value.copy_(drawn.abs() + 0.5 if "running_var" in name else drawn)
+            factor = value.ndim == 1 and name.endswith("weight")  # of a norm: positive, as trained
+            value.copy_(drawn.abs() + 0.5 if "running_var" in name or factor else drawn)
     return module
 
 
@@ -173,7 +174,7 @@ def torch_to_keras(config: Config, folder: Path) -> Outcome:
     torch.save(module.state_dict(), source)
     save_keras(config, folder / "like.h5", 5)
     said = convert(source, folder / "t.h5", like=str(folder / "like.h5"))
-    more = convert(folder / "t.h5", folder / "back.pt", like=str(source))
+    more = convert(folder / "t.h5", folder / "back.pt")
     found = run_keras(folder / "t.h5", x)
     return compared(run_torch(module, x), found, home(source, folder / "back.pt", said, more))
 
