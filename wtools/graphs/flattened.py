@@ -23,7 +23,8 @@ _THROUGH = frozenset({"BatchNormalization"})  # takes the image's order on, and 
 
 
 def flattened(tree: WeightTree) -> dict[str, tuple[int, ...]]:
-    """Path of a layer -> the shape, channels last, of the image that is flattened before it.
+    """Path of a layer -> the shape, channels last, of the image that is flattened before it; ()
+    where there is none, or none whose order would differ.
 
     Without layers that take images of several shapes. Empty for a file without a config; layers
     that wtools does not know hide what comes after them. Reads headers alone.
@@ -36,7 +37,7 @@ def flattened(tree: WeightTree) -> dict[str, tuple[int, ...]]:
     for path, image in _flat(model):
         found.setdefault(path, set()).add(image)
     alone = {path: images.pop() for path, images in found.items() if len(images) == 1}
-    return {path: image for path, image in alone.items() if math.prod(image[:-1]) > 1}
+    return {path: image if math.prod(image[:-1]) > 1 else () for path, image in alone.items()}
 
 
 def _flat(model: Graph) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -48,7 +49,7 @@ def _flat(model: Graph) -> Iterator[tuple[str, tuple[int, ...]]]:
     for number, node in enumerate(model.nodes):
         refs = list(node.refs())
         image = images.get(refs[0], ()) if len(refs) == 1 else ()
-        if node.layer.kind in ("Dense", *_THROUGH):
+        if node.layer.kind in ("Dense", *_THROUGH) and all(ref in values for ref in refs):
             yield node.layer.path, image
         for output, value in enumerate(_called(code, node, values, model.version)):
             here = Ref(number, output)

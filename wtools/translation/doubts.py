@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .model import Canonical, CanonicalLayer
 
@@ -11,10 +11,13 @@ _BETWEEN = ("batch_norm", "prelu", "group_norm", "instance_norm")
 _LEAST = 0.8  # confidence from which on a kind is not spoken of
 
 
-def unsure(found: Canonical, to: str) -> Iterator[str]:
-    """Notes on dense layers that an image may be flattened before, and on kinds by inference."""
+def unsure(found: Canonical, to: str, known: Collection[str] = ()) -> Iterator[str]:
+    """Notes on dense layers that an image may be flattened before, and on kinds by inference.
+
+    known: the layers of which a config tells what is before them.
+    """
     if "keras" in (found.convention, to) and found.convention != to:
-        yield from _flattened(found.layers)
+        yield from _flattened(found.layers, known)
     doubtful = [one for one in found.layers if one.facts.get("confidence", 1.0) < _LEAST]
     shown = [one for one in doubtful if one.kind in ("dense", "embedding", "rms_norm", "prelu")]
     shown += [one for one in doubtful if "conv" in one.kind]
@@ -25,7 +28,7 @@ def unsure(found: Canonical, to: str) -> Iterator[str]:
         yield f"{len(shown) - 5} more layers are of an uncertain kind: see `wtools layers`"
 
 
-def _flattened(layers: list[CanonicalLayer]) -> Iterator[str]:
+def _flattened(layers: list[CanonicalLayer], known: Collection[str]) -> Iterator[str]:
     channels = 0
     for one in layers:
         if one.kind in _IMAGES:
@@ -33,7 +36,8 @@ def _flattened(layers: list[CanonicalLayer]) -> Iterator[str]:
         elif one.kind == "dense":
             inputs = one.sizes.get("i", 0)
             fits = channels > 1 and inputs > channels and inputs % channels == 0
-            if fits and "flatten" not in one.facts and "record" not in one.facts:
+            told = "flatten" in one.facts or "record" in one.facts or one.path in known
+            if fits and not told:
                 yield (
                     f"{one.path}: its {inputs} inputs are {inputs // channels} times the "
                     f"{channels} channels before it: if an image is flattened there, its rows "

@@ -102,7 +102,8 @@ def translated(
     """
     if to not in CONVENTIONS:
         raise UsageError(f"{to!r} is none of the conventions {', '.join(CONVENTIONS)}")
-    flatten = {**_images(tree, to), **(flatten or {})}
+    known = _images(tree, to)
+    flatten = {**{path: image for path, image in known.items() if image}, **(flatten or {})}
     found = canonical(tree, layers, heads=heads, flatten=flatten, kinds=kinds)
     made = _Making(tree, found, to)
     made.run()
@@ -114,7 +115,7 @@ def translated(
         found.convention,
         to,
         made.entries,
-        [*found.notes, *unsure(found, to), *made.notes, *behaviour(tree, to)],
+        [*found.notes, *unsure(found, to, known), *made.notes, *behaviour(tree, to)],
         made.left_out,
         made.problems,
     )
