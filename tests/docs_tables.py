@@ -17,6 +17,7 @@ ROWS = {
     "layers": ("wtools.analyzers.layer_map", "LayerRow"),
     "blocks": ("wtools.analyzers.layer_map", "BlockRow"),
     "convert": ("wtools.conversion.plan", "Row"),
+    "like": ("wtools.conversion.like", "LikeRow"),
     "verify_bits": ("wtools.conversion.bits", "BitsRow"),
     "init": ("wtools.analyzers.initfit", "InitRow"),
     "ls": ("wtools.analyzers.listing", "ListingRow"),
@@ -111,3 +112,40 @@ def examples() -> str:
         first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
         lines.append(f"| [`{path.name}`](../examples/{path.name}) | {first} |")
     return "\n".join(lines)
+
+
+def architectures() -> str:
+    """The rule files for known architectures."""
+    from wtools.translation.architectures import architectures as known
+
+    lines = ["| rules | Keras | PyTorch | what else differs |", "| --- | --- | --- | --- |"]
+    for one in known():
+        told = {c["attribute"] for changes in one.changes.values() for c in changes}
+        cells = (f"`{one.name}`", one.keras, one.torch, ", ".join(f"`{t}`" for t in sorted(told)))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def estimators() -> str:
+    """The table of the estimators of scikit-learn that become graphs."""
+    from wtools.layouts.sklearn import CLASSIFIERS, LINKED, REGRESSORS, SCALERS
+
+    scored = {"SGDClassifier", "RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
+    scored |= {"PassiveAggressiveClassifier"}
+    rows = {
+        "regressors": [name for name in REGRESSORS if name not in LINKED],
+        "with their link": LINKED,
+        "classifiers with probabilities": [
+            *(name for name in CLASSIFIERS if name not in scored),
+            "SGDClassifier (log_loss, modified_huber)",
+        ],
+        "classifiers with scores": [name for name in CLASSIFIERS if name in scored],
+        "steps before them": SCALERS,
+    }
+    lines = ["| what | which |", "| --- | --- |"]
+    for what, names in rows.items():
+        listed = ", ".join(
+            f"`{name.partition(' ')[0]}`{name[len(name.partition(' ')[0]) :]}" for name in names
+        )
+        lines.append(f"| {what} | {listed} |")
+    return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from ..translation import Translation, canonical
 from ..translation.architectures import Applied, apply
 from ..translation.assignment import SURE
 from ..tree import Tensor, WeightTree
+from .agreement import agreed
 from .cast import cast, casts, target_dtype
 from .changes import changes, sentences
 from .layout import stated
@@ -66,8 +67,11 @@ def like_plan(
     chosen = source.replace(_real(kept, options))
     images = {**_images(chosen), **options.flatten}
     one = canonical(chosen, heads=options.heads, flatten=images, kinds=options.kinds)
-    here = Model.of(chosen, one)
-    there = Model.of(template, canonical(template, flatten=_images(template)))
+    images_there = _images(template)
+    other = canonical(template, flatten=images_there)
+    other = agreed(template, other, one, flatten=images_there)
+    one = agreed(chosen, one, other, heads=options.heads, flatten=images, kinds=options.kinds)
+    here, there = Model.of(chosen, one), Model.of(template, other)
     given = _given(options.mapping, here, there) if options.mapping else []
     used: list[Applied] = []
     rules = (lambda a, b: _ruled(a, b, used)) if options.rules else None
@@ -83,7 +87,7 @@ def _images(tree: WeightTree) -> dict[str, Sequence[int]]:
     from ..graphs.flattened import flattened
 
     paths = {tensor.layer for tensor in tree.values()}
-    return {path: image for path, image in flattened(tree).items() if path in paths}
+    return {p: image for p, image in flattened(tree).items() if image and p in paths}
 
 
 def _real(kept: Iterable[Tensor], options: Options) -> list[Tensor]:

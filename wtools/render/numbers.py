@@ -82,6 +82,9 @@ def _special(value: float) -> str:
     return "" if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
+_MANY = 12  # elements of a list that a person is shown
+
+
 def is_numeric(values: list[Any]) -> bool:
     """Should this column be aligned to the right?"""
     seen = [v for v in values if v is not None]
@@ -89,7 +92,8 @@ def is_numeric(values: list[Any]) -> bool:
 
 
 def summary_lines(report: Report) -> list[tuple[str, str]]:
-    """(label, text) of each summary figure; nested figures become `a 1, b 2`."""
+    """(label, text) of each summary figure; nested figures become `a 1, b 2`, a list of such
+    their count, and of a long list only the beginning is shown."""
     return [
         ("size" if key == "nbytes" else key.replace("_", " "), _figure(key, value))
         for key, value in report.summary.items()
@@ -102,6 +106,9 @@ def _figure(key: str, value: Any) -> str:
             f"{printable(name)} {_figure(key, below)}" for name, below in value.items()
         )
     if isinstance(value, (list, tuple)) and not all(isinstance(n, int) for n in value):
-        return ", ".join(_figure(key, below) for below in value)
+        if all(isinstance(below, Mapping) for below in value):
+            return str(len(value))
+        more = [f"and {len(value) - _MANY} more"] if len(value) > _MANY else []
+        return ", ".join([*(_figure(key, below) for below in value[:_MANY]), *more])
     unit = "bytes" if key.endswith("nbytes") else "fraction" if key.endswith("fraction") else ""
     return text(value, Column(key, unit=unit))

@@ -265,7 +265,7 @@ def _margin(names: Matrix, r: int, c: int) -> float:
 def _reason(told: Mapping[str, float], loss: float) -> str:
     found = [name for name in ("names", "order", "block", "neighbours") if told.get(name, 0) > 0.3]
     if loss == np.inf:
-        found.insert(0, "the only one of its kind and sizes")
+        found.insert(0, "only one of its kind and sizes")
     return ", ".join(found) or "kind and sizes"
 
 

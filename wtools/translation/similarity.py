@@ -114,7 +114,7 @@ class Names:
 
 def _shared(a: Words, b: Words, one: Names, other: Names) -> float:
     def weight(words: Words) -> float:
-        return sum(max(one.weight.get(w, 0.0), other.weight.get(w, 0.0)) for w in words)
+        return math.fsum(max(one.weight.get(w, 0.0), other.weight.get(w, 0.0)) for w in words)
 
     total = weight(a | b)
     return weight(a & b) / total if total else 0.0
