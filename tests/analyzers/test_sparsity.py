@@ -443,6 +443,15 @@ def test_penalties_beside_those_of_a_twin() -> None:
     assert told(lasso, lasso) == "as much of either penalty as its twin"
 
 
+def test_of_a_pipeline_the_coefficients_are_compared() -> None:
+    a, b = (tree(coef_=np.arange(9.0) * k) for k in (1, 2))
+    beside = {"intercept_": np.zeros(1), "scaler.mean_": np.ones(9)}
+    more = [tree(**{"coef_": t["coef_"].read(), **beside}) for t in (a, b)]
+    assert wtools.sparsity(more[0], compare=more[1]).summary["compared"] == wtools.sparsity(
+        a, compare=b
+    ).summary["compared"] | {"with": more[1].path}
+
+
 def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from wtools.cli import run
 
@@ -513,7 +522,7 @@ def test_units_that_an_l1_killed_are_not_taken_for_structured_pruning() -> None:
         ("Ridge(2.5)", "L2: Ridge(alpha=2.5)"),
         ("Ridge(0)", "least squares: Ridge(alpha=0)"),
         ("Lasso(0.1)", "L1: Lasso(alpha=0.1)"),
-        ("ElasticNet(0.1)", "ElasticNet: ElasticNet(alpha=0.1, l1_ratio=0.5)"),
+        ("ElasticNet(0.1)", "ElasticNet(alpha=0.1, l1_ratio=0.5)"),
         ("ElasticNet(0.1, l1_ratio=1)", "L1: ElasticNet(alpha=0.1, l1_ratio=1)"),
         ("SGDRegressor(penalty='l1')", "L1: SGDRegressor(penalty=l1, alpha=0.0001)"),
         ("SGDRegressor(penalty=None)", "least squares: SGDRegressor(alpha=0.0001)"),

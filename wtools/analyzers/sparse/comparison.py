@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...tree import Tensor, WeightTree
 from ..elements import STEP, aligned, reals
 from ..matching import pairs
+from .views import is_coefficient
 
 ALIKE = 0.06  # of the survivors, and of all, that may differ where the same ones survive
 _EQUAL = 1e-4  # of the logarithm of the ratio of norms
@@ -25,16 +26,17 @@ _SUMS = (
 
 
 def compared(a: WeightTree, b: WeightTree) -> dict[str, Any]:
-    """Over the tensors of real numbers that both have in the same shape, as figures for `summary`.
+    """Over the weights that both have in the same shape, as figures for `summary`: coefficients of
+    linear models; where there are none, tensors of two axes and more; else all.
 
-    kept_in_both, only_here, only_there, in_neither: elements that are not zero. mean_there_of_...:
-    the mean magnitude in `b` of those kept and of those dropped in `a`: an L1 drops what is small
-    elsewhere. l1_ratio, l2_ratio: norms in `a` over those in `b`. slope, shift, correlation: of
-    the magnitudes in `a` of what both keep with one sign against those in `b`: where inputs hardly
-    correlate, L1 shifts them towards zero and L2 scales them. beside_the_twin: in words. Raises
-    what reading raises.
+    beside_the_twin: what penalty they differ in, in words. kept_in_both, only_here, only_there,
+    in_neither: elements that are not zero. mean_there_of_...: the mean magnitude in `b` of those
+    kept and of those dropped in `a`: an L1 drops what is small elsewhere. l1_ratio, l2_ratio: norms
+    in `a` over those in `b`. slope, shift, correlation: of the magnitudes in `a` of what both keep
+    with one sign against those in `b`: where inputs hardly correlate, L1 shifts them towards zero
+    and L2 scales them. Raises what reading raises.
     """
-    matched = [(x, y) for x, y in pairs(a, b).matched if x.shape == y.shape and x.size]
+    matched = _weights([(x, y) for x, y in pairs(a, b).matched if x.shape == y.shape and x.size])
     total = np.zeros(len(_SUMS))
     for x, y in matched:
         for p, q in _blocks(x, y):
@@ -42,8 +44,6 @@ def compared(a: WeightTree, b: WeightTree) -> dict[str, Any]:
     sums = dict(zip(_SUMS, total.tolist(), strict=True))
     both, here, there, neither = (sums[name] for name in _SUMS[:4])
     figures = {
-        "with": b.path,
-        "tensors": len(matched),
         "kept_in_both": int(both),
         "only_here": int(here),
         "only_there": int(there),
@@ -58,7 +58,13 @@ def compared(a: WeightTree, b: WeightTree) -> dict[str, Any]:
     nothing = sums["dropped"] <= _NOTHING * sums["kept"] and (
         sums["dropped_there"] <= _NOTHING * (sums["l1"] - sums["dropped_there"])
     )
-    return {"compared": figures | {"beside_the_twin": _told(figures, nothing)}}
+    told = {"with": b.path, "beside_the_twin": _told(figures, nothing), "tensors": len(matched)}
+    return {"compared": told | figures}
+
+
+def _weights(matched: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    linear = [pair for pair in matched if is_coefficient(pair[0])]
+    return linear or [pair for pair in matched if pair[0].ndim > 1] or matched
 
 
 def _line(sums: Mapping[str, float]) -> dict[str, float]:

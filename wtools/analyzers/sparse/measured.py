@@ -23,7 +23,7 @@ from ..threads import in_order
 from .curve import Curve, curve
 from .stated import Penalty, penalties
 from .structure import Structure, structure
-from .views import View, view_of
+from .views import View, is_coefficient, view_of
 
 Array = NDArray[Any]
 
@@ -128,9 +128,7 @@ class Measured:
     @property
     def is_linear(self) -> bool:
         """The coefficients of a linear model, which has no initialization to compare with?"""
-        name = self.tensor.name.lower()
-        last = name.rpartition("/")[2].rpartition(".")[2]
-        return self.meaning.kind == "linear_model" or last.startswith("coef")
+        return self.meaning.kind == "linear_model" or is_coefficient(self.tensor)
 
     def survivors(self) -> list[int] | None:
         """The inputs of a linear model with any weight that is not zero."""

@@ -114,7 +114,8 @@ def _named(one: Measured, explanation: str) -> str:
 
 
 def _stated(penalty: Penalty) -> str:
-    return f"{penalty.kind}: {penalty.told}"
+    named = penalty.told.startswith(penalty.kind)
+    return penalty.told if named else f"{penalty.kind}: {penalty.told}"
 
 
 def _evidence(one: Measured, live: Curve, zeros: float) -> dict[str, float]:

@@ -40,6 +40,12 @@ class View:
         return self.shape[3 if self.outputs_first else 1]
 
 
+def is_coefficient(tensor: Tensor) -> bool:
+    """By its name: `coef_`, as scikit-learn's linear models have it."""
+    name = tensor.name.lower()
+    return name.rpartition("/")[2].rpartition(".")[2].startswith("coef")
+
+
 def view_of(tensor: Tensor, meaning: Meaning, tree: WeightTree) -> View | None:
     """How `tensor` lies; None for what is no matrix (biases, norms, tables of buffers).
 
