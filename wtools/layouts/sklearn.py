@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import Layout, Stored
 
+LINKED = ("PoissonRegressor", "GammaRegressor", "TweedieRegressor")  # generalized linear models
 REGRESSORS = (
     *("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV"),
     *("Lars", "LarsCV", "LassoLars", "LassoLarsCV", "LassoLarsIC"),
@@ -15,7 +16,7 @@ REGRESSORS = (
     *("ARDRegression", "HuberRegressor", "TheilSenRegressor", "QuantileRegressor"),
     *("SGDRegressor", "PassiveAggressiveRegressor", "LinearSVR"),
     *("MultiTaskLasso", "MultiTaskLassoCV", "MultiTaskElasticNet", "MultiTaskElasticNetCV"),
-    *("PoissonRegressor", "GammaRegressor", "TweedieRegressor"),
+    *LINKED,
 )
 CLASSIFIERS = (
     *("LogisticRegression", "LogisticRegressionCV", "RidgeClassifier", "RidgeClassifierCV"),
