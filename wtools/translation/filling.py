@@ -56,15 +56,22 @@ def filled(
     target = template
     known = dict(template.sizes)
     first = next(iter(sources.values()))
-    if template.kind == "multi_head_attention" or first.projection:
+    if first.projection in ("depthwise", "pointwise") or template.kind.startswith("separable_"):
+        parts = _separable(template, sources)
+        for part in parts.values():
+            known |= part.piece.sizes
+    elif template.kind == "multi_head_attention" or first.projection:
         target, parts, known = _attention(template, sources)
     else:
         for role, part in first.layer.parts.items():
             parts[role] = _fitted(part, template.parts.get(role), first.layer, template)
         known = {**known, **first.layer.sizes}
+        for part in parts.values():
+            known |= part.piece.sizes
     if folds is not None:
         parts = _folded(parts, folds)
-    kind = first.layer.kind if not first.projection else target.kind
+    joined = first.projection or template.kind.startswith("separable_")
+    kind = target.kind if joined else first.layer.kind
     facts = dict(first.layer.facts)
     if "H" in known:
         facts["heads"] = known["H"]
@@ -114,14 +121,49 @@ def _fitted(
     words: dict[str, str] = {}
     for name in here:
         match = next((n for n in other if there[n] == own[name] and n not in words.values()), None)
+        several = [n for n in other if n[0] == name[0]]
         if match is not None:
             words[name] = match
+        elif math.prod(there[n] for n in several) == own[name]:  # the outputs of an einsum
+            words[name] = f"({' '.join(several)})"
     if not words:
-        return part
-    sizes = {new: own[old] for old, new in words.items()}
+        return _resplit(part, there)
+    sizes = {n: there[n] for new in words.values() for n in flat(new)}
     gone = {name: "1" for name in sizes if name in own}  # the letter is there, of size one
     piece = relabelled(part.piece, gone, {}) if gone else part.piece
     return _part(part.role, relabelled(piece, words, sizes), part.stored)
+
+
+def _separable(template: CanonicalLayer, sources: Mapping[str, Unit]) -> dict[str, Part]:
+    """The parts of a separable convolution, of the two convolutions that it is, or of one of these,
+    in the letters of the template's."""
+    found: dict[str, Part] = {}
+    for projection, unit in sources.items():
+        for role, part in unit.parts.items():
+            name = f"{projection}_{role}" if projection and role != "bias" else role
+            wanted = template.parts.get(name)
+            there = dict(wanted.piece.sizes) if wanted is not None else {}
+            piece, pointwise = part.piece, "pointwise" in (projection, unit.projection)
+            if pointwise and "(i m)" in piece.axes and "m" not in there:
+                size = {n: k for n, k in piece.sizes.items() if n != "m"}
+                size["i"] = piece.sizes["i"] * piece.sizes["m"]
+                piece = replace(piece, axes=piece.axes.replace("(i m)", "i"), sizes=size)
+            elif pointwise and "m" in there and "m" not in piece.sizes:
+                piece = relabelled(piece, {"i": "(i m)"}, {n: there[n] for n in ("i", "m")})
+            own = Part(name, " ".join(sorted(piece.letters)), piece, part.stored)
+            found[name] = _resplit(own, there)
+    return found
+
+
+def _resplit(part: Part, there: Mapping[str, int]) -> Part:
+    """The part of a depthwise convolution with as many outputs a channel as the template has, where
+    its own axes are fused and tell only the product."""
+    sizes = part.piece.sizes
+    wanted = {n: there[n] for n in ("i", "m") if n in there and n in sizes}
+    fused = "(i m)" in part.piece.axes and len(wanted) == 2
+    if not fused or math.prod(wanted.values()) != sizes["i"] * sizes["m"]:
+        return part
+    return Part(part.role, part.axes, replace(part.piece, sizes={**sizes, **wanted}), part.stored)
 
 
 # --- attentions -----------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Two models side by side: the layers of each as what can be assigned, and which are which.
 
 An attention is four linear layers here, fused or not, so that a model with q, k and v apart goes
-with one that has them in one tensor. What the layers leave over (a bias that the other side
-keeps elsewhere, a tensor whose layer is not known) is assigned part by part afterwards.
+with one that has them in one tensor; a separable convolution is the two that torch has for it.
+What the layers leave over (a bias that the other side keeps elsewhere, a tensor whose layer is not
+known) is assigned part by part afterwards.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ _MAIN = (
     *("depthwise_kernel", "recurrent_kernel"),
 )
 _ATTENTION = ("query", "key", "value", "output")
+_SEPARABLE = ("depthwise", "pointwise")
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """What is assigned: a layer, or one of the projections of an attention.
+    """What is assigned: a layer, or one of the parts of an attention or a separable convolution.
 
-    layer: the canonical layer. projection: "query", "key", "value" or "output" of it, else "".
+    layer: the canonical layer. projection: "query", "key", "value" or "output" of an attention,
+    "depthwise" or "pointwise" of a separable convolution, else "".
     """
 
     layer: CanonicalLayer
@@ -47,15 +50,24 @@ class Unit:
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """The parts of a projection as those of a linear layer."""
+        """The parts of a projection as those of a linear layer, of a convolution."""
         if not self.projection:
             return self.layer.parts
         begin = f"{self.projection}_"
+        bias = "bias" if self.projection == "pointwise" else ""
         return {
             role.removeprefix(begin): part
             for role, part in self.layer.parts.items()
-            if role.startswith(begin)
+            if role.startswith(begin) or role == bias
         }
+
+    @property
+    def kind(self) -> str:
+        """That of a layer which would have these parts alone."""
+        if self.projection in _SEPARABLE:
+            kind = self.layer.kind.removeprefix("separable_")
+            return f"depthwise_{kind}" if self.projection == "depthwise" else kind
+        return "dense" if self.projection else self.layer.kind
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -64,16 +76,19 @@ class Unit:
 
     def signature(self) -> tuple[Hashable, ...]:
         """Equal for units that could be one another's; first the family of the kind."""
-        kind = "dense" if self.projection else self.layer.kind
-        family = _FAMILIES.get(kind, kind)
+        family = _FAMILIES.get(self.kind, self.kind)
         parts = self.parts
         main = next((parts[role] for role in _MAIN if role in parts), None)
         main = main or max(parts.values(), key=lambda part: math.prod(part.shape))
         sizes = dict(zip(flat(main.axes), main.shape, strict=True))
         if family in ("norm", "batch_norm"):
             return family, math.prod(main.shape)
+        if family == "depthwise" or self.projection == "pointwise":  # fused axes: the product alone
+            sizes = {**sizes, "i": sizes.get("i", 1) * sizes.get("m", 1), "m": 1}
         if family in ("kernel", "depthwise"):
             return family, _plain(sizes, self.projection)
+        if family == "prelu":  # shared along axes of an image, or the vector of torch
+            sizes = {name: size for name, size in sizes.items() if name == "c" or size != 1}
         backward = any(role.startswith("backward_") for role in parts)
         return family, tuple(sorted(sizes.items())), backward
 
@@ -85,17 +100,17 @@ def _plain(sizes: Mapping[str, int], projection: str) -> tuple[object, ...]:
     ins *= sizes.get("i0", 1)
     outs = math.prod(size for name, size in sizes.items() if name[0] == "o")
     heads, width = sizes.get("H", 1) * sizes.get("e", 1), sizes.get("D", 1)
-    if projection:
+    if projection in _ATTENTION:
         ins, outs = (heads, width) if projection == "output" else (width, heads)
     return (*spatial, "x", ins, outs, sizes.get("m", 1), sizes.get("c", 1), sizes.get("x", 1))
 
 
 def units(layers: Sequence[CanonicalLayer]) -> list[Unit]:
-    """The layers, attentions taken apart."""
+    """The layers, attentions and separable convolutions taken apart."""
     found = []
     for layer in layers:
-        own = [one for one in _ATTENTION if f"{one}_kernel" in layer.parts]
-        if layer.kind == "multi_head_attention" and own:
+        own = [one for one in (*_ATTENTION, *_SEPARABLE) if f"{one}_kernel" in layer.parts]
+        if layer.kind.startswith(("multi_head_attention", "separable_")) and own:
             found += [Unit(layer, one) for one in own]
         else:
             found.append(Unit(layer))
