@@ -13,6 +13,7 @@ from measured import peak_of
 import wtools
 from wtools.cli import run
 from wtools.conversion import plan, verify_bits
+from wtools.translation import translated
 from wtools.tree import Tensor, WeightTree
 
 KERAS = "fixtures/keras/mnist_cnn.h5"
@@ -108,6 +109,25 @@ def test_what_the_module_needs_is_told(tmp_path: Path) -> None:
     assert (
         "odd: activation 'relu', which no layer of torch.nn has: the outputs will differ" in notes
     )
+
+
+def test_what_keras_needs_is_told_of_a_state_dict_and_of_a_graph(tmp_path: Path) -> None:
+    import torch
+
+    norm = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm2d(3, eps=1e-4)}).eval()
+    torch.save(norm.state_dict(), tmp_path / "m.pt")
+    with wtools.open(tmp_path / "m.pt") as tree:
+        assert translated(tree, "keras").notes == [
+            "norm: Keras' BatchNormalization needs epsilon=1e-05, momentum=0.9, if torch's "
+            "defaults were kept"
+        ]
+    images = torch.randn(1, 3, 4, 4)
+    torch.onnx.export(norm["norm"], (images,), str(tmp_path / "m.onnx"), dynamo=False)
+    with wtools.open(tmp_path / "m.onnx") as tree:
+        assert (
+            "Keras' BatchNormalization needs epsilon=0.0001" in translated(tree, "keras").notes[0]
+        )
+        assert "torch's BatchNorm2d needs eps=0.0001" in translated(tree, "torch").notes[0]
 
 
 def test_the_mapping_is_written_whole(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def translated(
         found.convention,
         to,
         made.entries,
-        [*found.notes, *unsure(found, to, known), *made.notes, *behaviour(tree, to)],
+        [*found.notes, *unsure(found, to, known), *made.notes, *behaviour(tree, found, to)],
         made.left_out,
         made.problems,
     )
