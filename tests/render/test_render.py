@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wtools.errors import CorruptError, NameNotFoundError
 from wtools.render import FORMS, render, terminal
 from wtools.render.numbers import nbytes, number, percent
-from wtools.render.terminal import cell_len, shorten
+from wtools.render.terminal import NAME_LEAST, cell_len, shorten
 from wtools.reports import Report, column
 
 
@@ -192,6 +192,23 @@ def test_csv_has_no_formulas(name: str) -> None:
 
 def test_csv_keeps_negative_numbers() -> None:
     assert "'" not in render(report(replace(ROWS[0], value=-0.5)), "csv")
+
+
+def test_the_last_text_is_shortened_before_its_column_goes() -> None:
+    @dataclass(frozen=True)
+    class Told:
+        name: str = column("a name")
+        told: str = column("a text")
+        value: float = column("a number")
+
+    rows = [Told("n" * 30, "begins " + "x" * 60 + " ends", 1.5)]
+    made = Report("wtools.test/1", "A title", Told, rows)
+    lines = terminal.render(made, width=60).splitlines()
+    assert all(len(line) <= 60 for line in lines[1:3]) and lines[2].startswith("nnn")
+    assert "begins" in lines[2] and lines[2].endswith("ends")
+    assert "no room for: value" in lines[-1]
+    lines = terminal.render(made, width=NAME_LEAST + 10).splitlines()
+    assert "no room for: told, value" in " ".join(lines)
 
 
 @pytest.mark.parametrize("width", range(2, 30))

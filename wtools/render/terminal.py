@@ -16,6 +16,7 @@ from ..reports import Report
 from .numbers import is_numeric, summary_lines, text
 
 NAME_LEAST = 24  # a name is shortened to no fewer characters than this before columns go
+TEXT_LEAST = 16  # the same of the text in the last column that is there
 _GAP = 2
 
 
@@ -27,11 +28,11 @@ def render(report: Report, *, width: int | None = None, color: bool = False) -> 
         max([cell_len(c.heading), *(cell_len(line[i]) for line in cells)])
         for i, c in enumerate(columns)
     ]
-    kept = _fit(widths, width)
+    right = [is_numeric([getattr(row, c.name) for row in report.rows]) for c in columns]
+    kept = _fit(widths, width, right)
     style = styles(color)
     lines = [style(printable(report.title), bold=True)]
     if cells:
-        right = [is_numeric([getattr(row, c.name) for row in report.rows]) for c in columns]
         lines.append(style(_line([c.heading for c in columns], kept, right), bold=True))
         lines += [_line(line, kept, right) for line in cells]
     lines += _summary(report, width)
@@ -59,14 +60,20 @@ def wants_color(is_tty: bool) -> bool:
     return is_tty or bool(os.environ.get("FORCE_COLOR"))
 
 
-def _fit(widths: list[int], width: int | None) -> dict[int, int]:
-    """index -> width of the columns that fit; the first column gives way before others go."""
+def _fit(widths: list[int], width: int | None, right: list[bool]) -> dict[int, int]:
+    """index -> width of the columns that fit; the first column gives way before others go, then
+    the last one that has a place, if it is text."""
     kept = dict(enumerate(widths))
     if width is None or not widths:
         return kept
     least = min(widths[0], NAME_LEAST)
-    while len(kept) > 1 and least + sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1) > width:
-        kept.popitem()
+    while len(kept) > 1:
+        over = least + sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1) - width
+        if over <= 0:
+            break
+        last, whole = kept.popitem()
+        if not right[last] and whole - over >= TEXT_LEAST:
+            kept[last] = whole - over
     others = sum(list(kept.values())[1:]) + _GAP * (len(kept) - 1)
     kept[0] = min(widths[0], max(least, width - others), width)
     return kept
