@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..translation.architectures import Applied
 from .recognition import Model, Recognition
@@ -103,7 +103,7 @@ def _settings(wired: Wiring, unit: int) -> dict[str, Any]:
     config = wired.configs.get(unit, {})
     found: dict[str, Any] = {}
     epsilon = config.get("epsilon")
-    if isinstance(epsilon, (int, float)):
+    if isinstance(epsilon, float):
         found["epsilon"] = float(f"{epsilon:.7g}")  # ONNX keeps it in single precision
     for name, key in (
         ("strides", "strides"),
@@ -111,7 +111,7 @@ def _settings(wired: Wiring, unit: int) -> dict[str, Any]:
         ("dilations", "dilation"),
     ):
         value = config.get(name)
-        if isinstance(value, (list, tuple)) and all(isinstance(n, int) for n in value):
+        if _numbers(value):
             found[key] = list(value)
     return found
 
@@ -151,9 +151,10 @@ def _padding(wired: Wiring, unit: int) -> list[tuple[int, int]] | None:
     """
     config = wired.configs.get(unit, {})
     kernel, strides = config.get("kernel_size"), config.get("strides")
-    if not isinstance(kernel, (list, tuple)) or not isinstance(strides, (list, tuple)):
+    if not _numbers(kernel) or not _numbers(strides):
         return None
-    rates = config.get("dilation_rate") or [1] * len(kernel)
+    rates = config.get("dilation_rate")
+    rates = rates if _numbers(rates) else [1] * len(kernel)
     if config.get("padding") == "same":
         wide = [(k - 1) * r + 1 for k, r in zip(kernel, rates, strict=False)]
         total = [max(0, w - s) for w, s in zip(wide, strides, strict=False)]
@@ -162,9 +163,15 @@ def _padding(wired: Wiring, unit: int) -> list[tuple[int, int]] | None:
     given = before.config.get("padding") if before and before.kind.startswith("ZeroPadding") else 0
     if isinstance(given, int):
         return [(given, given)] * len(kernel)
-    if isinstance(given, (list, tuple)) and len(given) == len(kernel):
-        return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in given]
+    if _numbers(given) and len(given) == len(kernel):
+        return [(p, p) for p in given]
+    if isinstance(given, (list, tuple)) and all(_numbers(p) and len(p) == 2 for p in given):
+        return [(first, last) for first, last in given]
     return None
+
+
+def _numbers(value: Any) -> TypeGuard[Sequence[int]]:
+    return isinstance(value, (list, tuple)) and all(isinstance(n, int) for n in value)
 
 
 def _step_before(wired: Wiring, unit: int) -> Step | None:

@@ -75,6 +75,7 @@ class _Filling:
         for members in by_layer.values():
             if all(i in self.found.pairs for i in members):
                 self._layer(members, folds)
+        self._same_names()
         self._loose()
         for one, told in self.made.values():
             if one.name not in self.result.entries:
@@ -214,19 +215,21 @@ class _Filling:
             return False
         return self.found.pairs.get(there) != here
 
+    def _same_names(self) -> None:
+        """Tensors of no layer that both have under one name and in one shape."""
+        for old in self.target.canonical.rest:
+            same = self.source.tree.get(old.name)
+            if same is not None and same.shape == old.shape and same.name not in self.used:
+                self._add(Spelled(old.name, same, (), (), (same.name,)), Told(1.0, "same name"))
+                self.used.add(same.name)
+
     def _leftovers(self) -> None:
         entries, source = self.result.entries, self.source.tree
         for old in self.target.tree.values():
             if old.name in entries:
                 continue
             self.result.kept.append(old.name)
-            same = source.get(old.name)
-            if same is not None and same.shape == old.shape and same.dtype == old.dtype:
-                told = Told(1.0, "same name")
-                entries[old.name] = Entry(same, (same.name,), (), told)
-                self.used.add(same.name)
-                self.result.kept.pop()
-            elif not (_is_integer(old) or "held_in" in old.facts):
+            if not (_is_integer(old) or "held_in" in old.facts):
                 self.result.missing.append(old.name)
         self._order()
         parts = {name: unit for unit in self.source.units for name in unit.stored}

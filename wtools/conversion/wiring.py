@@ -104,9 +104,10 @@ def _keras(tree: WeightTree) -> Iterator[Step]:
     for number, node in enumerate(graph(tree).nodes):
         layer = node.layer
         names = frozenset(tensor.name for tensor in layer.weights.values())
-        linear = layer.config.get("activation") in (None, "linear")
+        config = layer.config if isinstance(layer.config, Mapping) else {}
+        linear = config.get("activation") in (None, "linear")
         taken = [ref.node for ref in node.refs()]
-        yield Step(layer.kind, names, taken, [number], {**layer.config, "name": layer.path}, linear)
+        yield Step(layer.kind, names, taken, [number], config, linear)
 
 
 def _onnx(nodes: Iterable[Any], stored: Mapping[str, str]) -> Iterator[Step]:

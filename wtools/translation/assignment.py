@@ -33,7 +33,7 @@ _NOTHING = 0.04  # a loss that says nothing
 _TELLING = 0.1  # a difference between names that decides by itself
 _PARALLELS = 0.85  # at most, for parallel layers that only their order tells apart
 _UNTESTED = 0.8  # at most, for one layer after another where all are alike
-_MOST = 1200  # layers of one signature that are weighed pair by pair
+_MOST = 600  # layers of one signature that are weighed pair by pair
 _PREFIXES = 6
 
 

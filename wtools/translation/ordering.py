@@ -14,6 +14,7 @@ from .sequences import agreement, longest, trust
 
 _UNTESTED = 0.6  # trust in an order where the sequences cannot tell
 _LEAST = 0.5  # an agreement below is chance
+_FOLLOWED = 4000  # layers of a graph whose ways are followed
 _CELLS = 1_500_000  # of a table of two sequences
 _PARALLEL, _NEAR = 0.3, 0.5  # what remains of an order between layers that may well be exchanged
 _WINDOW = 4  # layers this near one another in a file without a graph may be parallel
@@ -51,7 +52,7 @@ class Side:
 
     def parallel(self, one: int, other: int) -> bool:
         """Is neither in the other's way, as far as the graph tells? Without one: are they near?"""
-        if not self.graph:
+        if not self.graph or len(self) > _FOLLOWED:
             return abs(one - other) < _WINDOW
         below = self._reached()
         return not (below[one] >> other & 1 or below[other] >> one & 1)
