@@ -26,6 +26,7 @@ FORBIDDEN = {
         *("formats", "analyzers", "render", "commands", "cli", "sketch", "conversion"),
         *("reports", "files", "outputs"),
     },
+    "estimators": {"*", "-errors", "-dtypes", "-tree"},
     "formats": {"analyzers", "render", "commands", "cli", "sketch", "reports", "conversion"},
     "analyzers": {"formats", "render", "commands", "cli", "conversion"},
     "reports": {"formats", "analyzers", "commands", "cli", "sketch", "tree", "conversion"},
@@ -44,7 +45,7 @@ LOOKS = {
 # imported by nothing but functions, and never by what reads a file or computes statistics
 LATE = {
     *("torch", "tensorflow", "keras", "onnx", "onnxruntime", "pandas", "matplotlib", "scipy"),
-    *("sklearn", "h5py", "ml_dtypes", "rich"),
+    *("sklearn", "skops", "joblib", "h5py", "ml_dtypes", "rich"),
 }
 
 
@@ -140,10 +141,12 @@ def test_help_needs_click_alone() -> None:
         "safetensors/tied.safetensors",
         "onnx/raw.onnx",
         "npz/plain.npz",
+        "skops/pipeline.skops",
     ],
 )
 def test_reading_and_statistics_need_no_framework(sample: str, fixtures: Path) -> None:
     path = fixtures / sample
     seen = loaded(f"from wtools.cli import run; assert run(['stats', {str(path)!r}]) == 0")
-    assert not seen & {"torch", "tensorflow", "keras", "onnx", "onnxruntime", "pandas", "sklearn"}
+    assert not seen & {"torch", "tensorflow", "keras", "onnx", "onnxruntime", "pandas"}
+    assert not seen & {"sklearn", "skops", "scipy"}
     assert "h5py" not in seen or sample.startswith("keras")

@@ -22,6 +22,8 @@ from tests import facts
 from wtools import formats
 from wtools.errors import CorruptError, NameNotFoundError, WtoolsError
 from wtools.files import Source
+from wtools.graphs.onnx_model import to_onnx
+from wtools.graphs.torch_model import to_torch
 from wtools.testing import FormatContract
 
 FACTS = facts.load("skops")
@@ -185,7 +187,7 @@ def rewritten(path: Path, change: Any) -> bytes:
 def test_a_damaged_schema_is_a_wtools_error_or_a_tree(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    name = data.draw(st.sampled_from(["lasso.skops", "sparse.skops", "columns.skops"]))
+    name = data.draw(st.sampled_from(["lasso.skops", "sparse.skops", "pipeline.skops"]))
 
     def damage(text: bytes) -> bytes:
         at = data.draw(st.integers(0, len(text) - 1))
@@ -199,6 +201,8 @@ def test_a_damaged_schema_is_a_wtools_error_or_a_tree(
         with formats.open(path) as tree:
             for tensor in tree.values():
                 tensor.read()
+            to_torch(tree)
+            to_onnx(tree)
     except WtoolsError:
         return
 
