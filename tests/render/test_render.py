@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wtools.errors import CorruptError, NameNotFoundError
 from wtools.render import FORMS, render, terminal
 from wtools.render.numbers import nbytes, number, percent
-from wtools.render.terminal import NAME_LEAST, cell_len, shorten
+from wtools.render.terminal import NAME_LEAST, cell_len, shorten, shorten_name
 from wtools.reports import Report, column
 
 
@@ -192,6 +192,26 @@ def test_csv_has_no_formulas(name: str) -> None:
 
 def test_csv_keeps_negative_numbers() -> None:
     assert "'" not in render(report(replace(ROWS[0], value=-0.5)), "csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("embeddings.position_embeddings.weight", 24, "embeddi….positio….weight"),
+        ("encoder.layer.11.attention.self.key.bias", 28, "en….la….11.at….se….key.bias"),
+        ("batch_normalization_12/moving_variance", 26, "batch_…_12/moving_variance"),
+        ("short.name", 28, "short.name"),
+        ("x" * 40, 28, "xxxxxxxxx…xxxxxxxxxxxxxxxxxx"),
+    ],
+)
+def test_names_keep_their_numbers_and_their_last_word(name: str, width: int, shown: str) -> None:
+    assert len(shorten_name(name, width)) <= width
+    assert shorten_name(name, width) == shown
+
+
+def test_names_of_equal_layers_stay_different() -> None:
+    names = [f"encoder.layer.{k}.attention.self.{part}.weight" for k in range(12) for part in "qkv"]
+    assert len({shorten_name(name, 28) for name in names}) == len(names)
 
 
 def test_the_last_text_is_shortened_before_its_column_goes() -> None:
