@@ -23,4 +23,4 @@ export PYTHONPATH="$folder:$root/tests"
 "$python" -c 'import wtools; assert wtools.__file__.startswith("'"$folder"'"), wtools.__file__'
 "$python" -m pytest -q -x --import-mode=importlib -p no:cacheprovider -o pythonpath= \
     -c /dev/null --rootdir "$root" -W ignore -m "not slow" \
-    "$here/test_cores.py" "$here/test_bins.py" "$here/test_runner.py"
+    "$here/test_cores.py" "$here/test_bins.py" "$here/test_runner.py" "$here/test_difference.py"

@@ -24,7 +24,7 @@ from sketch.reference import (
 from wtools import dtypes
 from wtools.errors import UsageError
 from wtools.sketch import Sketch, sketch
-from wtools.sketch.model import merge_all
+from wtools.sketch.model import merge_all, total
 
 
 @pytest.mark.parametrize("histogram", [True, False])
@@ -231,6 +231,8 @@ class TestMerging:
             left = left + part
         assert same(left, sketch(array))
         assert same(merge_all(dtype, parts), left)
+        assert same(total(parts), left)
+        assert same(total(parts * 4), left + left + left + left)
 
     @pytest.mark.parametrize("dtype", NAMES)
     def test_the_empty_sketch_changes_nothing(self, dtype: str) -> None:

@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any, Literal
 
 from .. import dtypes
@@ -19,6 +18,7 @@ from ..errors import UsageError, WtoolsError
 from ..layers.grouping import layer_path
 from ..reports import Report, column
 from ..sketch import Sketch
+from ..sketch.model import total
 from ..sketch.runner import Scan, sketches
 from ..tree import Tensor, WeightTree, tie_key
 from .listing import heading, tree_notes
@@ -268,7 +268,7 @@ def combined(sketches: Sequence[Sketch]) -> Sketch:
     """All of them together. Where dtypes differ the moments add up, the histograms cannot."""
     if len({sketch.dtype for sketch in sketches}) > 1:
         sketches = [replace(sketch, dtype="float64", histogram=None) for sketch in sketches]
-    return reduce(Sketch.merge, sketches)
+    return total(sketches)
 
 
 def _figures(sketch: Sketch) -> dict[str, Any]:

@@ -132,6 +132,11 @@ def core() -> str:
     return wanted
 
 
+def compiled() -> Any:
+    """The compiled core's module. Only where `core` is not "numpy"."""
+    return _core
+
+
 def scanner(kind: str, *, histogram: bool, moments: bool) -> Scanner:
     """A scanner of the core that runs."""
     name = core()

@@ -60,6 +60,20 @@ typedef void moments_function(enum kind kind, const void *data, size_t n, struct
 
 moments_function moments_baseline, moments_avx2, moments_avx512;
 
+/* How elements b differ from elements a. changed: with other bits. nonfinite: of those, with NaN or
+ * an infinity on one side or both. The rest is over those that are finite on both sides: flips of
+ * the sign, the largest |b - a|, and the sums of a*a, b*b, a*b, (b - a)**2. */
+struct difference {
+    int64_t changed, nonfinite, flips;
+    double most, aa, bb, ab, dd;
+};
+
+/* Adds the difference of n elements of a floating-point kind to `total`. */
+typedef void difference_function(enum kind kind, const void *a, const void *b, size_t n,
+                                 struct difference *total);
+
+difference_function difference_baseline, difference_avx2, difference_avx512;
+
 static inline int is_integer(enum kind kind)
 {
     return kind >= INT64;

@@ -37,6 +37,14 @@ static moments_function *const IMPLEMENTATIONS[ISAS] = {
 #endif
 };
 
+static difference_function *const DIFFERENCES[ISAS] = {
+    difference_baseline,
+#if defined(__x86_64__)
+    difference_avx2,
+    difference_avx512,
+#endif
+};
+
 static int best_isa(void)
 {
 #if defined(__x86_64__)
@@ -231,6 +239,95 @@ static PyObject *core_scan_file(PyObject *self, PyObject *args)
     return moments ? Py_BuildValue("(LN)", done, moments) : NULL;
 }
 
+/* --- two sets of elements ------------------------------------------------------------------ */
+
+static int can_compare(int kind, int isa)
+{
+    if (kind >= FLOAT64 && kind <= BFLOAT16 && isa >= 0 && isa <= best_isa())
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "unknown kind of elements or instruction set");
+    return 0;
+}
+
+static PyObject *told(const struct difference *d)
+{
+    return Py_BuildValue("(LLLddddd)", (long long)d->changed, (long long)d->nonfinite,
+                         (long long)d->flips, d->most, d->aa, d->bb, d->ab, d->dd);
+}
+
+static PyObject *core_compare(PyObject *self, PyObject *args)
+{
+    struct difference found = {0};
+    PyObject *a, *b, *result = NULL;
+    Py_buffer left, right;
+    int kind, isa;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iiOO:compare", &kind, &isa, &a, &b) || !can_compare(kind, isa) ||
+        PyObject_GetBuffer(a, &left, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(b, &right, PyBUF_SIMPLE) == 0) {
+        if (left.len != right.len) {
+            PyErr_SetString(PyExc_ValueError, "the two are not of one size");
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            DIFFERENCES[isa](kind, left.buf, right.buf, (size_t)left.len / itemsize(kind), &found);
+            Py_END_ALLOW_THREADS
+            result = told(&found);
+        }
+        PyBuffer_Release(&right);
+    }
+    PyBuffer_Release(&left);
+    return result;
+}
+
+/* Where two files have the same bytes nothing is computed; how many elements before the first
+ * difference those are is told. */
+static PyObject *core_compare_files(PyObject *self, PyObject *args)
+{
+    struct difference found = {0};
+    PyObject *scratch;
+    Py_buffer buffer;
+    int kind, isa, fds[2], failed = 0, differ = 0;
+    long long offsets[2], nbytes, done = 0, equal = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iiiLiLLO:compare_files", &kind, &isa, &fds[0], &offsets[0],
+                          &fds[1], &offsets[1], &nbytes, &scratch) ||
+        !can_compare(kind, isa) || PyObject_GetBuffer(scratch, &buffer, PyBUF_WRITABLE) < 0)
+        return NULL;
+    long long unit = (long long)(BLOCK * itemsize(kind));
+    long long step = (long long)buffer.len / 2 / unit * unit;
+    Py_BEGIN_ALLOW_THREADS
+    while (step && done < nbytes && !failed) {
+        size_t want = (size_t)(nbytes - done < step ? nbytes - done : step);
+        char *sides[2] = {buffer.buf, (char *)buffer.buf + step};
+        ssize_t got = 0;
+        for (int side = 0; side < 2 && !failed; side++) {
+            got = read_fully(fds[side], sides[side], want, (off_t)(offsets[side] + done));
+            failed = got < 0 ? errno : got < (ssize_t)want ? -1 : 0;
+        }
+        if (failed)
+            break;
+        size_t n = want / itemsize(kind);
+        differ = differ || memcmp(sides[0], sides[1], want) != 0;
+        if (differ)
+            DIFFERENCES[isa](kind, sides[0], sides[1], n, &found);
+        else
+            equal += (long long)n;
+        done += (long long)want;
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!step) {
+        PyErr_SetString(PyExc_ValueError, "the scratch buffer is too small");
+        return NULL;
+    }
+    if (failed > 0) {
+        errno = failed;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return Py_BuildValue("(LLN)", done, equal, told(&found));
+}
+
 static PyObject *core_drain(PyObject *self, PyObject *args)
 {
     struct task task = {.isa = BASELINE, .with_moments = 0};
@@ -290,6 +387,11 @@ static PyMethodDef METHODS[] = {
      "scan(kind, isa, with_moments, table, data): the moments of the elements in a buffer"},
     {"scan_file", core_scan_file, METH_VARARGS,
      "scan_file(kind, isa, with_moments, table, fd, offset, nbytes, scratch): (bytes, moments)"},
+    {"compare", core_compare, METH_VARARGS,
+     "compare(kind, isa, a, b): (changed, nonfinite, flips, most, aa, bb, ab, dd)"},
+    {"compare_files", core_compare_files, METH_VARARGS,
+     "compare_files(kind, isa, fd_a, offset_a, fd_b, offset_b, nbytes, scratch): (bytes, elements "
+     "before the first difference, as compare)"},
     {"drain", core_drain, METH_VARARGS, "drain(kind, table, bins, counts): how many bins"},
     {"sizes", core_sizes, METH_VARARGS, "sizes(kind): (bytes of a table, number of bins)"},
     {"best", core_best, METH_NOARGS, "best(): the best instruction set of this processor"},

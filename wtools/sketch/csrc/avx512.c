@@ -8,7 +8,9 @@
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,f16c,prefer-vector-width=512")
 #endif
 #define MOMENTS moments_avx512
+#define DIFFERENCE difference_avx512
 #include "moments.h"
+#include "difference.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -7,7 +7,9 @@
 #pragma GCC target("avx2,f16c")
 #endif
 #define MOMENTS moments_avx2
+#define DIFFERENCE difference_avx2
 #include "moments.h"
+#include "difference.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif
