@@ -23,8 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 @dataclass(frozen=True)
 class Outcome:
     """difference: the largest |a - b| of the two engines, for values within the tolerance; equal:
-    is every |a - b| <= 1e-5 + 1e-5 |a|? home: did the way back restore every bit, was it announced
-    that it cannot ("announced"), or neither ("")? refused: what the error says."""
+    is every |a - b| <= 1e-5 + 1e-5 |a|? home: did the way back restore every bit ("exact"), was it
+    announced that it cannot ("announced"), refused ("one way"), or none of these ("")? refused:
+    what the error says."""
 
     difference: float = 0.0
     equal: bool = True
@@ -125,85 +126,83 @@ def convert(*args: Any, **options: Any) -> list[str]:
     return [note for note in report.notes if note.startswith("lost:")]
 
 
-def home(source: Path, back: Path, *said: list[str]) -> str:
+def home(source: Path, said: list[str], there: Path, back: Path, **options: Any) -> str:
+    """Convert `there` to `back`, and compare it with what was the source of `there`."""
+    try:
+        said = said + convert(there, back, **options)
+    except WtoolsError:
+        return "one way"
     if bits(source) == bits(back):
         return "exact"
-    return "announced" if any(said) else ""
+    return "announced" if said else ""
 
 
 # --- the directions ------------------------------------------------------------------------------
 
 
 def keras_to_onnx(config: Config, folder: Path) -> Outcome:
-    x, source = inputs(config), folder / "m.h5"
+    x, source, target = inputs(config), folder / "m.h5", folder / "m.onnx"
     wanted = save_keras(config, source, 1)(x)
-    said = convert(source, folder / "m.onnx")
-    more = convert(folder / "m.onnx", folder / "back.h5", like=str(source))
-    found = run_onnx(folder / "m.onnx", x)
-    return compared(wanted, found, home(source, folder / "back.h5", said, more))
+    said = convert(source, target)
+    found = run_onnx(target, x)
+    way = home(source, said, target, folder / "back.h5", like=str(source))
+    return compared(wanted, found, way)
 
 
 def keras_to_module(config: Config, folder: Path) -> Outcome:
-    x, source = inputs(config), folder / "m.keras"
+    x, source, target = inputs(config), folder / "m.keras", folder / "m.pt"
     wanted = save_keras(config, source, 2)(x)
-    said = convert(source, folder / "m.pt", module=folder / "m.py")
-    more = convert(folder / "m.pt", folder / "back.keras", like=str(source))
+    said = convert(source, target, module=folder / "m.py")
     names: dict[str, Any] = {}
     exec(compile((folder / "m.py").read_text(), "m.py", "exec"), names)
     module = names["Model"]()
-    module.load_state_dict(torch.load(folder / "m.pt", weights_only=True), strict=True)
-    return compared(
-        wanted, run_torch(module.eval(), x), home(source, folder / "back.keras", said, more)
-    )
+    module.load_state_dict(torch.load(target, weights_only=True), strict=True)
+    way = home(source, said, target, folder / "back.keras", like=str(source))
+    return compared(wanted, run_torch(module.eval(), x), way)
 
 
 def keras_to_torch(config: Config, folder: Path) -> Outcome:
-    x, source = inputs(config), folder / "m.h5"
+    x, source, target = inputs(config), folder / "m.h5", folder / "m.pt"
     wanted = save_keras(config, source, 3)(x)
-    said = convert(source, folder / "m.pt")
-    more = convert(folder / "m.pt", folder / "back.h5")
+    said = convert(source, target)
     module = twin(config, 0)
-    module.load_state_dict(torch.load(folder / "m.pt", weights_only=True), strict=True)
-    return compared(wanted, run_torch(module, x), home(source, folder / "back.h5", said, more))
+    module.load_state_dict(torch.load(target, weights_only=True), strict=True)
+    return compared(wanted, run_torch(module, x), home(source, said, target, folder / "back.h5"))
 
 
 def torch_to_keras(config: Config, folder: Path) -> Outcome:
     """Into the names and the graph of a Keras file, whose own weights are others."""
-    x, source = inputs(config), folder / "t.pt"
+    x, source, target = inputs(config), folder / "t.pt", folder / "t.h5"
     module = twin(config, 4)
     torch.save(module.state_dict(), source)
     save_keras(config, folder / "like.h5", 5)
-    said = convert(source, folder / "t.h5", like=str(folder / "like.h5"))
-    more = convert(folder / "t.h5", folder / "back.pt")
-    found = run_keras(folder / "t.h5", x)
-    return compared(run_torch(module, x), found, home(source, folder / "back.pt", said, more))
+    said = convert(source, target, like=str(folder / "like.h5"))
+    way = home(source, said, target, folder / "back.pt")
+    return compared(run_torch(module, x), run_keras(target, x), way)
 
 
 def onnx_to_torch(config: Config, folder: Path) -> Outcome:
     """What torch exported goes back under the module's names."""
-    x = inputs(config)
+    x, source, target = inputs(config), folder / "m.onnx", folder / "m.pt"
     module = twin(config, 6)
-    export(module, folder / "m.onnx", x, dynamo=config.dynamo)
-    wanted = run_onnx(folder / "m.onnx", x)
-    said = convert(folder / "m.onnx", folder / "m.pt")
+    export(module, source, x, dynamo=config.dynamo)
+    convert(source, target)
     again = twin(config, 0)
-    again.load_state_dict(torch.load(folder / "m.pt", weights_only=True), strict=True)
+    again.load_state_dict(torch.load(target, weights_only=True), strict=True)
     torch.save(module.state_dict(), folder / "t.pt")
-    return compared(wanted, run_torch(again, x), home(folder / "t.pt", folder / "m.pt", said))
+    way = "exact" if bits(folder / "t.pt") == bits(target) else ""
+    return compared(run_onnx(source, x), run_torch(again, x), way)
 
 
 def torch_to_onnx(config: Config, folder: Path) -> Outcome:
     """Other weights into an exported graph."""
-    x = inputs(config)
+    x, source, target = inputs(config), folder / "t.pt", folder / "m.onnx"
     export(twin(config, 7), folder / "like.onnx", x, dynamo=config.dynamo)
     module = twin(config, 8)
-    torch.save(module.state_dict(), folder / "t.pt")
-    said = convert(folder / "t.pt", folder / "m.onnx", like=str(folder / "like.onnx"))
-    more = convert(folder / "m.onnx", folder / "back.pt")
-    found = run_onnx(folder / "m.onnx", x)
-    return compared(
-        run_torch(module, x), found, home(folder / "t.pt", folder / "back.pt", said, more)
-    )
+    torch.save(module.state_dict(), source)
+    said = convert(source, target, like=str(folder / "like.onnx"))
+    way = home(source, said, target, folder / "back.pt")
+    return compared(run_torch(module, x), run_onnx(target, x), way)
 
 
 Direction = Callable[[Config, Path], Outcome]

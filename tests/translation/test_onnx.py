@@ -199,3 +199,27 @@ def test_wtools_own_graph_goes_to_torch_by_its_names(tmp_path: Path) -> None:
         assert {name: t.shape for name, t in home.items()} == {
             n: t.shape for n, t in direct.items()
         }
+
+
+class Twice(nn.Module):
+    """Two products in one module, the first with a bias that is added at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(4, 5)), nn.Parameter(torch.randn(3, 5))
+        self.c = nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Any) -> Any:
+        return (x @ self.a + self.c) @ self.b.T
+
+
+@pytest.mark.parametrize("how", ["legacy", "dynamo"])
+def test_no_weight_is_taken_for_a_constant(how: str, tmp_path: Path) -> None:
+    module = nn.ModuleDict({"m": trained(Twice())})["m"]
+    export(module, tmp_path / "m.onnx", (torch.randn(2, 3, 4),), **EXPORTS[how])
+    with wtools.open(tmp_path / "m.onnx") as tree:
+        found = translated(tree, "torch")
+        values = [t.read().tobytes() for t in found.tree.values() if t.size > 4]
+    for value in module.state_dict().values():
+        turned = {value.numpy().tobytes(), np.ascontiguousarray(value.numpy().T).tobytes()}
+        assert turned & set(values)

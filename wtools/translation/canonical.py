@@ -59,16 +59,20 @@ def canonical(
     )
     layers = with_kinds(layers, told.kinds, default)
     rest: list[Tensor] = []
+    constants: set[str] = set()
     some = layers.only(t.name for t in left)
     for unit in units(some, placed(tree, some, default)):
         layer, unknown = _layer(unit, layers, default, told)
         found += [layer] if layer is not None else []
         rest += unknown
+        roles = {one.found.tensor.name: one.found.meaning.role for one in unit.roles}
+        known_roles = layout_of(default, unit.kind).roles
+        constants |= {t.name for t in unknown if roles[t.name] not in known_roles}
     at = {name: place for place, name in enumerate(tree)}
     found.sort(key=lambda layer: min(at[name] for name in layer.tensors))
     told.check(found)
     notes = [f"{one.path}: {one.facts['assumed']}" for one in found if "assumed" in one.facts]
-    return Canonical(default, [*levels_apart(found)], rest, notes)
+    return Canonical(default, [*levels_apart(found)], rest, notes, frozenset(constants))
 
 
 @dataclass

@@ -59,7 +59,8 @@ class CanonicalLayer:
 
     path: its name with "/" between the parts, whichever separator the source has.
     kind: a canonical kind, see `wtools.layouts`; a GRU that resets before the product is
-        "gru_reset_before". convention: "keras", "torch", "onnx" or "sklearn". sizes: letter -> size.
+        "gru_reset_before". convention: "keras", "torch", "onnx" or "sklearn".
+    sizes: letter -> size.
     parts: role -> Part; those of the backward direction begin with "backward_".
     facts: `level` and `levels` of a stacked recurrent layer, `bidirectional`, `cell`, `heads`,
         `part` and `within` of a composite, `confidence`, `evidence`, `note`, `node` (ONNX),
@@ -85,12 +86,14 @@ class Canonical:
     """A tree's layers in its order, and the tensors that belong to no layer of a known kind.
 
     convention: of most of the tree. notes: what had to be assumed, one line each.
+    constants: names among the rest that are no role of any layer.
     """
 
     convention: str
     layers: list[CanonicalLayer]
     rest: list[Tensor]
     notes: list[str] = field(default_factory=list)
+    constants: frozenset[str] = frozenset()
 
 
 def layout_of(convention: str, kind: str) -> Layout:

@@ -9,6 +9,7 @@ name tells the whole path.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +25,12 @@ _STEPS = 4  # from a product to the Add of its bias
 
 
 def numbered(tensor: Tensor) -> bool:
-    """Has the exporter only counted it? The reader has then called it after a node."""
-    return tensor.stored != tensor.name
+    """Has the exporter only counted it? The reader has then called it after a node.
+
+    A name in a subgraph, or one that several have, is the exporter's all the same.
+    """
+    own = re.sub(r"#\d+$", "", tensor.name).rpartition("/")[2]
+    return not tensor.stored.endswith(own)
 
 
 def restored(layer: CanonicalLayer) -> list[Spelled]:
@@ -84,7 +89,7 @@ def placed(tree: WeightTree, layers: LayerMap, convention: str) -> list[TensorRo
 
 
 def _grouped(role: TensorRole, graph: Graph) -> TensorRole:
-    """A depthwise kernel with the number of groups that its node has, among its facts.
+    """A role with the node that computes the layer, and its groups, among the tensor's facts.
 
     In a graph that wtools made of a separable layer its kernels are called as in Keras.
     """
@@ -96,10 +101,13 @@ def _grouped(role: TensorRole, graph: Graph) -> TensorRole:
         axes = f"(i m) 1 {spatial}" if leaf[0] == "d" else f"o (i m) {ones}"
         meaning = replace(role.meaning, kind=f"separable_conv{n}d", role=leaf, axes=axes)
         role = replace(role, meaning=meaning)
-    if not (role.meaning.axes.startswith("(i m)") and feeds):
+    if not feeds:
         return role
-    group = graph.attribute(feeds[0][0], feeds[0][1], "group")
-    return replace(role, tensor=replace(role.tensor, facts={**role.tensor.facts, "group": group}))
+    label, operator = feeds[0][:2]
+    facts = {**role.tensor.facts, "node": _product(label, operator, graph) or label}
+    if role.meaning.axes.startswith("(i m)"):
+        facts["group"] = graph.attribute(label, operator, "group")
+    return replace(role, tensor=replace(role.tensor, facts=facts))
 
 
 def _shared(roles: list[TensorRole], graph: Graph) -> list[TensorRole]:
@@ -124,10 +132,10 @@ def _shared(roles: list[TensorRole], graph: Graph) -> list[TensorRole]:
 def _product(label: str, operator: str, graph: Graph) -> str:
     """The label of the product to which an Add adds its constant."""
     node = graph.nodes.get((label, operator))
-    for name in node.inputs if node is not None and operator == "Add" else ():
+    for name in node.inputs if node is not None and operator in ("Add", "Sub") else ():
         maker = graph.makers.get(name)
         if maker is not None and maker.op_type in _PRODUCTS:
-            return str(maker.name)
+            return next((key[0] for key, other in graph.nodes.items() if other is maker), "")
     return ""
 
 
@@ -141,7 +149,8 @@ def _module(tensor: Tensor) -> str:
 def _own(role: TensorRole) -> str:
     tensor = role.tensor
     if not numbered(tensor):
-        return role.layer if role.meaning.kind in RECURRENT else _module(tensor)
+        cell = role.meaning.kind in RECURRENT and "." not in tensor.name.rpartition("/")[2]
+        return role.layer if cell else _module(tensor)
     return scope_path(tensor.name)
 
 

@@ -291,4 +291,4 @@ def _named(tensor: Tensor, name: str) -> Tensor:
     return replace(tensor, name=name, stored=name, layer="", kind="", facts=facts)
 
 
-_OF_A_PLACE = frozenset({"feeds", "via", "strides"})
+_OF_A_PLACE = frozenset({"feeds", "via", "strides", "node", "group"})

@@ -219,13 +219,14 @@ class _Making:
         return self.to == "torch" and producer == "pytorch"
 
     def rest(self, tensor: Tensor) -> None:
-        if self.found.convention == "onnx" and self.to != "onnx" and numbered(tensor):
+        constant = tensor.name in self.found.constants and numbered(tensor)
+        if self.found.convention == "onnx" and self.to != "onnx" and constant:
             self.left_out.append(tensor.name)
             return
         told = tensor.facts.get(KEY)
         home = isinstance(told, Mapping) and told.get("from") == self.to and told.get("name")
         name = str(home) if home else renamed(tensor.name, self.found.convention, self.to)
-        facts = {k: v for k, v in tensor.facts.items() if k not in ("feeds", "via", KEY)}
+        facts = {k: v for k, v in tensor.facts.items() if k not in ("feeds", "via", "node", KEY)}
         if self.found.convention != self.to and not home:
             own = {"from": self.found.convention, "to": self.to, "name": tensor.name}
             facts[KEY] = own

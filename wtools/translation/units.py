@@ -80,7 +80,7 @@ _INNER = re.compile(r"\w*_cells?(_\d+)?|cell|(forward|backward)_\w+")
 def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[Unit]:
     found: dict[tuple[str, ...], Unit] = {}
     levels: dict[str, list[str]] = {}
-    seen_roles: dict[tuple[str, str], int] = {}
+    nodes: dict[str, list[tuple[str, set[str]]]] = {}
     for role in roles:
         kind, meaning = _kind(role), role.meaning
         key: tuple[str, ...] = (kind,)
@@ -98,10 +98,11 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
         elif kind not in _KNOWN and kind not in NOT_KNOWN:
             name = _slashed(role.tensor.name, layers)
             key = (kind, role.tensor.name)
-        elif meaning.evidence == "graph":  # two products in one module are two layers
-            count = seen_roles.setdefault((kind, meaning.role), 0)
-            seen_roles[kind, meaning.role] = count + 1
-            key, name = (kind, str(count)), f"{name}_{count}" if count else name
+        elif meaning.evidence == "graph" and not kind.startswith(
+            "separable"
+        ):  # two products in one module are two layers
+            number = _number(role, kind, nodes)
+            key, name = (kind, str(number)), f"{name}_{number}" if number else name
         unit = found.setdefault(key, Unit(name, kind))
         if kind == "multi_head_attention" and meaning.kind == "dense":
             role = _as_output(role)
@@ -116,6 +117,24 @@ def _of_layer(path: str, roles: list[TensorRole], layers: LayerMap) -> Iterator[
             unit.facts |= {"level": level, "levels": count}
             level += 1
         yield unit
+
+
+def _number(role: TensorRole, kind: str, nodes: dict[str, list[tuple[str, set[str]]]]) -> int:
+    """Which of a module's layers of one kind a tensor belongs to, by the node that it feeds.
+
+    nodes: kind -> (node, roles that it has) of each so far. A bias that is not added right after
+    its product belongs to the last layer without one.
+    """
+    known = nodes.setdefault(kind, [])
+    own, name = str(role.tensor.facts.get("node", "")), role.meaning.role
+    at = next((i for i, (node, has) in enumerate(known) if node == own and name not in has), None)
+    if at is None and "kernel" not in name:
+        at = next((i for i in reversed(range(len(known))) if name not in known[i][1]), None)
+    if at is None:
+        known.append((own, set()))
+        at = len(known) - 1
+    known[at][1].add(name)
+    return at
 
 
 def _moved(role: TensorRole, path: str, layers: LayerMap) -> bool:
@@ -180,9 +199,8 @@ def _facts(role: TensorRole, unit: Unit) -> dict[str, Any]:
         facts["bidirectional"] = True
     elif meaning.part and meaning.kind not in RECURRENT:
         facts["part"] = meaning.part
-    feeds = role.tensor.facts.get("feeds", ())
-    if feeds:
-        facts.setdefault("node", feeds[0][0])
+    if "node" in role.tensor.facts:
+        facts["node"] = unit.facts.get("node", role.tensor.facts["node"])
     plain = meaning.evidence != "graph" and not meaning.part
     if meaning.kind in RECURRENT and plain and "weight_ih" in role.tensor.name:
         facts["cell"] = True
