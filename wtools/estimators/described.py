@@ -31,6 +31,7 @@ ONE_TO_ONE = frozenset({
     "PowerTransformer", "QuantileTransformer",
 })  # fmt: skip
 MOST_VALUES = 100_000  # of one list that is kept as plain values
+MOST_TOLD = 10_000  # of one list or dict that is told among the metadata
 APART = "fitting"
 
 
@@ -153,6 +154,8 @@ def _metadata(estimator: Estimator) -> dict[str, Any]:
     found: dict[str, Any] = {"estimator": variant(estimator)}
     for path, part in _steps(estimator, ""):
         for name, value in {**part.settings, **part.values}.items():
+            if isinstance(value, (list, dict)) and len(value) > MOST_TOLD:
+                continue
             found[f"{path}.{name}" if path else name] = value
     return found
 
