@@ -80,7 +80,8 @@ def command(
 ) -> int:
     """Run models A and B in their own frameworks on the same inputs, and compare the outputs.
 
-    A model is a Keras .h5 or .keras, an ONNX or a TorchScript file, or weights with --module.
+    A model is a Keras .h5 or .keras, an ONNX or a TorchScript file, an estimator (.skops), or
+    weights with --module.
     Each runs in a process of its own. Where they differ, the first layer where they part and the
     likeliest cause are told, and the command ends with code 1.
     """
