@@ -247,6 +247,48 @@ def test_attentions_go_from_split_to_fused_and_back(tmp_path: Path) -> None:
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+# --- separable convolutions ----------------------------------------------------------------------
+
+
+class Twofold(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        ins = 3
+        self.blocks = torch.nn.ModuleList()
+        for outs, many in ((8, 1), (8, 2), (12, 1)):
+            block = {
+                "depth": torch.nn.Conv2d(ins, ins * many, 3, groups=ins, bias=False),
+                "point": torch.nn.Conv2d(ins * many, outs, 1),
+                "bn": torch.nn.BatchNorm2d(outs),
+            }
+            self.blocks.append(torch.nn.ModuleDict(block))
+            ins = outs
+
+    def forward(self, x: Any) -> Any:
+        for b in self.blocks:
+            x = torch.relu(b["bn"](b["point"](b["depth"](x))))
+        return x
+
+
+def test_separable_convolutions_become_two_and_one_again(tmp_path: Path) -> None:
+    x = given = keras.Input((8, 8, 3))
+    for n, (outs, many) in enumerate(((8, 1), (8, 2), (12, 1))):
+        x = layers.SeparableConv2D(
+            outs, 3, padding="same", depth_multiplier=many, name=f"block{n}_sep"
+        )(x)
+        x = layers.ReLU()(layers.BatchNormalization(name=f"block{n}_bn")(x))
+    model = shaken(keras.Model(given, x))
+    model.save(tmp_path / "m.keras")
+    template = saved(Twofold(), tmp_path / "t.pt")
+    report = convert(tmp_path / "m.keras", tmp_path / "o.pt", like=str(template))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    found = run(loaded(Twofold(), tmp_path / "o.pt"), report.summary["changes"], x)
+    close(found.transpose(0, 2, 3, 1), model(x))
+    convert(tmp_path / "o.pt", tmp_path / "home.keras", like=str(tmp_path / "m.keras"))
+    one, other = values(tmp_path / "m.keras"), values(tmp_path / "home.keras")
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 # --- templates of any kind -----------------------------------------------------------------------
 
 

@@ -88,7 +88,8 @@ def _generic(found: Recognition, to: str) -> Iterator[Change]:
         if kind in _NORMS and "epsilon" in own and own["epsilon"] != known.get("epsilon"):
             why = "the epsilon of the source's layer"
             yield Change(names[there], _EPSILON[to], own["epsilon"], why)
-        if "conv" in kind and "transpose" not in kind:
+        whole = source.units[here].projection != "pointwise"  # strides and pads are the other's
+        if "conv" in kind and "transpose" not in kind and whole:
             yield from _of_convolution(wired, here, names[there], own, known, to)
     yield from _of_steps(wired, to)
 

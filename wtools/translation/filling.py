@@ -53,25 +53,26 @@ def filled(
     Raises UsageError where shapes do not fit, UnsupportedError for what has no equal.
     """
     parts: dict[str, Part] = {}
-    target = template
     known = dict(template.sizes)
     first = next(iter(sources.values()))
+    target = _depthwise(template, replace(first.layer, kind=first.kind))
     if first.projection in ("depthwise", "pointwise") or template.kind.startswith("separable_"):
-        parts = _separable(template, sources)
+        parts = _separable(target, sources)
         for part in parts.values():
             known |= part.piece.sizes
     elif template.kind == "multi_head_attention" or first.projection:
         target, parts, known = _attention(template, sources)
     else:
-        for role, part in first.layer.parts.items():
-            parts[role] = _fitted(part, template.parts.get(role), first.layer, template)
-        known = {**known, **first.layer.sizes}
+        source = _depthwise(first.layer, template)
+        for role, part in source.parts.items():
+            parts[role] = _fitted(part, target.parts.get(role), source, target)
+        known = {**known, **source.sizes}
         for part in parts.values():
             known |= part.piece.sizes
     if folds is not None:
         parts = _folded(parts, folds)
     joined = first.projection or template.kind.startswith("separable_")
-    kind = target.kind if joined else first.layer.kind
+    kind = target.kind if joined or target is not template else first.layer.kind
     facts = dict(first.layer.facts)
     if "H" in known:
         facts["heads"] = known["H"]
@@ -82,6 +83,19 @@ def filled(
         used |= set(first.parts["gamma"].stored)
     own = [name for unit in sources.values() for name in unit.stored]
     return Filled(found, [name for name in dict.fromkeys(own) if name not in used])
+
+
+def _depthwise(layer: CanonicalLayer, other: CanonicalLayer) -> CanonicalLayer:
+    """A convolution of one input as the depthwise one that the other side knows it to be."""
+    plain = layer.kind.startswith("conv") and layer.sizes.get("i") == 1
+    if not plain or not other.kind.startswith("depthwise_conv"):
+        return layer
+    sizes = {name: other.sizes[name] for name in ("i", "m")}
+    parts = {
+        role: _part(role, relabelled(part.piece, {"o": "(i m)", "i": "1"}, sizes), part.stored)
+        for role, part in layer.parts.items()
+    }
+    return replace(layer, kind=f"depthwise_{layer.kind}", sizes=sizes, parts=parts)
 
 
 def relabelled(piece: Piece, words: Mapping[str, str], sizes: Mapping[str, int]) -> Piece:
@@ -139,6 +153,9 @@ def _separable(template: CanonicalLayer, sources: Mapping[str, Unit]) -> dict[st
     in the letters of the template's."""
     found: dict[str, Part] = {}
     for projection, unit in sources.items():
+        if projection == "depthwise" and not unit.projection:
+            kind = f"depthwise_{template.kind.removeprefix('separable_')}"
+            unit = Unit(_depthwise(unit.layer, replace(template, kind=kind)))
         for role, part in unit.parts.items():
             name = f"{projection}_{role}" if projection and role != "bias" else role
             wanted = template.parts.get(name)

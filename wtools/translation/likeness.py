@@ -85,8 +85,10 @@ class Unit:
             return family, math.prod(main.shape)
         if family == "depthwise" or self.projection == "pointwise":  # fused axes: the product alone
             sizes = {**sizes, "i": sizes.get("i", 1) * sizes.get("m", 1), "m": 1}
+        if family == "depthwise":  # as a convolution of one input it may pass for, too
+            sizes = {**sizes, "i": 1, "o": sizes["i"]}
         if family in ("kernel", "depthwise"):
-            return family, _plain(sizes, self.projection)
+            return "kernel", _plain(sizes, self.projection)
         if family == "prelu":  # shared along axes of an image, or the vector of torch
             sizes = {name: size for name, size in sizes.items() if name == "c" or size != 1}
         backward = any(role.startswith("backward_") for role in parts)
@@ -137,7 +139,7 @@ def side(found: Sequence[Unit], graph: Graph | None) -> Side:
     items = [
         Item(
             unit.path,
-            str(signature[0]),
+            _FAMILIES.get(unit.kind, unit.kind),
             signature,
             graph.place.get(i, -1) if graph else -1,
             frozenset(before.get(i, ())),
