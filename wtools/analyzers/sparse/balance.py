@@ -41,6 +41,7 @@ _SURE = 0.6  # probability from which L1 or ElasticNet is named
 _DECAYED = (0.005, 0.05)  # mean square of the sums under L2: at the end, and on the way
 _HELD = 0.25  # of those that L2 holds against the signs
 _AGAINST = -0.4  # the correlation of sums and signs then
+_STRONGLY = -0.6  # more than chance does with sums that are zero
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ def balanced(explanation: str, last: Measured) -> tuple[str, dict[str, float]]:
         named = PROXIMAL_ELASTIC if p >= _SURE else PROXIMAL_L1 if p <= 1 - _SURE else PROXIMAL
         return named, figures
     sums, together = math.exp(figures["score_sums"]), figures["sums_with_signs"]
-    if sums < _DECAYED[0] or (sums < _DECAYED[1] and together > 0):
+    held = sums < _HELD and together < _AGAINST
+    if (sums < _DECAYED[0] and together > _STRONGLY) or (sums < _DECAYED[1] and together > 0):
         return DECAY, figures
-    if sums < _HELD and together < _AGAINST:
+    if held:
         return SUBGRADIENT_ELASTIC, figures
     return (SUBGRADIENT_L1 if explanation == SUBGRADIENT else explanation), figures
 
