@@ -151,7 +151,8 @@ def command(
     --layout keep copies them. A Keras model, or an estimator of scikit-learn, becomes a
     complete ONNX model that runs. Else names, shapes and bits stay as they are unless an option
     asks for a change. The output is read back and compared bit for bit before it appears under its
-    name; on any failure, kill or full disk what stood there still stands. A dry run that finds problems ends with code 4.
+    name; on any failure, kill or full disk what stood there still stands. A dry run that finds
+    problems ends with code 4.
     """
     from .. import formats
     from ..conversion import Options, execute, plan, preview

@@ -75,7 +75,8 @@ def verify(
     (.skops); or weights, with the `module` (and `module_b`, where B's is another) that takes them:
     "model.py" or "model.py:Class", a file that is executed. batches, lengths: sizes of free axes.
     inputs: "?x224x224x3" for each input where neither model says its shape. channels_first: "a",
-    "b": sides that take images so where they do not say it themselves. timeout: seconds for one load or run.
+    "b": sides that take images so where they do not say it themselves. timeout: seconds for one
+    load or run.
 
     The report (schema "wtools.verify/1") has a row for each output of each run; where any
     differs, its summary says the first layer where they part and the likeliest cause. Raises
