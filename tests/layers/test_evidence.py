@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import layers_nets as nets
+import numpy as np
 import pytest
 import torch
 from layers_truth import OTHER, truth_of
@@ -19,7 +20,7 @@ from torch import nn
 import wtools
 from wtools.layers import layer_map
 from wtools.layers.kinds import KINDS, WRAPPERS, kind_of_class
-from wtools.tree import WeightTree
+from wtools.tree import Tensor, WeightTree
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -212,3 +213,11 @@ def test_linear_models(fixtures: Path) -> None:
         *("o i", "graph"),
     )
     assert found["Scaler.offset"].kind == "normalization"
+
+
+@pytest.mark.parametrize("config", [True, 3, "x", None, {"layers": 3}, [[]], {"layers": [None]}])
+def test_a_config_that_is_none_says_nothing(config: object) -> None:
+    known = {"keras": {"class_name": "Functional", "config": config}}
+    tensor = Tensor.of("dense/kernel", np.zeros((2, 3)), layer="dense", kind="Dense")
+    found = layer_map(WeightTree([tensor], architecture=known))
+    assert found.tensors["dense/kernel"].meaning.kind == "dense"

@@ -21,7 +21,7 @@ def _below(
 ) -> Iterator[tuple[str, str]]:
     """The wrappers among the layers of a model's config."""
     config = layer.get("config")
-    layers = config if isinstance(config, list) else (config or {}).get("layers", ())
+    layers = config.get("layers") if isinstance(config, Mapping) else config
     if depth > _DEEPEST or not isinstance(layers, list):
         return
     for one in layers:
