@@ -16,6 +16,7 @@ from .measure import machine
 NAMES = {
     "opening": "Opening and starting",
     "sketch": "Statistics",
+    "large": "4 GB of every format",
     "convert": "Converting",
     "keras_to_onnx": "Keras models to ONNX",
 }
