@@ -225,19 +225,20 @@ class _Filling:
 
     def _leftovers(self) -> None:
         entries, source = self.result.entries, self.source.tree
+        constants = _constants(self.target)
         for old in self.target.tree.values():
             if old.name in entries:
                 continue
             self.result.kept.append(old.name)
-            if not (_is_integer(old) or "held_in" in old.facts):
+            if not (_is_integer(old) or "held_in" in old.facts or old.name in constants):
                 self.result.missing.append(old.name)
         self._order()
         parts = {name: unit for unit in self.source.units for name in unit.stored}
-        rest = {tensor.name for tensor in self.source.canonical.rest}
+        constants = _constants(self.source)
         for tensor in source.values():
             if tensor.name in self.used or _is_integer(tensor):
                 continue
-            if tensor.name in rest and _is_constant(tensor, self.source):
+            if tensor.name in constants:
                 continue
             unit = parts.get(tensor.name)
             roles = [r for r, p in unit.parts.items() if tensor.name in p.stored] if unit else []
@@ -265,9 +266,13 @@ def _is_integer(tensor: Tensor) -> bool:
     return dtypes.get(tensor.dtype).kind in ("int", "uint", "bool")
 
 
-def _is_constant(tensor: Tensor, model: Model) -> bool:
-    """Is it a constant of an ONNX graph, which no framework would call a weight?"""
-    return model.canonical.convention == "onnx" and numbered(tensor)
+def _constants(model: Model) -> set[str]:
+    """The constants of an ONNX graph, which no framework would call weights."""
+    if model.canonical.convention != "onnx" or not model.canonical.rest:
+        return set()
+    known = layer_map(model.tree).tensors
+    buffers = {name for name, role in known.items() if role.meaning.kind == "buffer"}
+    return {t.name for t in model.canonical.rest if numbered(t) or t.name in buffers}
 
 
 def _every_part(model: Model) -> Iterator[Loose]:

@@ -174,6 +174,9 @@ def _matrix(tensor: Tensor, label: str, operator: str, name: str, graph: Graph) 
 
 def _listed(label: str, operator: str, name: str, graph: Graph) -> Meaning:
     kind = _KINDS[operator]
+    node = graph.nodes.get((label, operator))
+    if kind == "instance_norm" and node is not None and _over_groups(node, graph):
+        return Meaning("buffer", name, evidence="graph")
     layout = onnx.LAYOUTS[kind]
     role = layout.role_of(name)
     if not role and kind.endswith("_norm"):
@@ -247,12 +250,22 @@ def _label(node: Any, graph: Graph) -> tuple[str, str]:
     return next(key for key, other in graph.nodes.items() if other is node)
 
 
+def _over_groups(node: Any, graph: Graph) -> bool:
+    """Is it the InstanceNormalization of a group norm, whose groups a Reshape makes the channels
+    of? Its own scale and bias are ones and zeros; gamma and beta come after."""
+    before = graph.makers.get(node.inputs[0]) if node.inputs else None
+    reshaped = before is not None and before.op_type == "Reshape"
+    return node.op_type == "InstanceNormalization" and reshaped
+
+
 def _normalizes(maker: Any, graph: Graph) -> str:
     """The norm whose last step a node is: (x - mean) / sqrt(...), or x / sqrt(mean of squares)."""
     inputs = [graph.makers.get(name) for name in maker.inputs]
     operators = {node.op_type for node in inputs if node is not None}
     if maker.op_type == "Cast" and inputs[:1] != [None] and inputs:
         return _normalizes(inputs[0], graph)
+    if maker.op_type == "Reshape" and inputs[0] is not None:
+        return "group_norm" if _over_groups(inputs[0], graph) else ""
     if maker.op_type == "Div" and "Sqrt" in operators:
         return "layer_norm" if "Sub" in operators else "rms_norm"
     if maker.op_type == "Mul" and operators & {"Reciprocal", "Pow", "Div"}:
