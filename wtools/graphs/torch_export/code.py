@@ -129,8 +129,8 @@ class Code(Layouts[Value]):
 
     def _state(self, name: str, weight: Weight, layer: str, constructor: str) -> None:
         sources = [as_float32(source) for source in weight.sources]
-        found = re.match(r"(?:nn\.)?(\w+)", constructor)
-        kind = found[1] if found else ""
+        found = re.match(r"nn\.(\w+)", constructor)
+        kind = found[1] if found and found[1] != "RNN" else ""  # Keras' RNN is a wrapper
         make = weight.make
         if make is None and sources[0].shape != weight.shape:
             raise ValueError(f"{sources[0].name} is {sources[0].shape}, not {weight.shape}")
