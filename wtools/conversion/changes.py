@@ -126,7 +126,7 @@ def _of_convolution(
     to: str,
 ) -> Iterator[Change]:
     strides = own.get("strides")
-    if strides and strides != known.get("strides"):
+    if strides and list(strides) != list(known.get("strides") or [1] * len(strides)):
         yield Change(module, _STRIDE[to], strides, "the stride of the source's layer")
     dilation = own.get("dilation")
     if dilation and any(n != 1 for n in dilation) and dilation != known.get("dilation"):

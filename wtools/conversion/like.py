@@ -65,9 +65,10 @@ def like_plan(
         template.close()
         return None
     chosen = source.replace(_real(kept, options))
-    images = {**_images(chosen), **options.flatten}
+    images, images_there = {**_images(chosen), **options.flatten}, _images(template)
+    images = {**_of_graph(chosen, images_there), **images}
+    images_there = {**_of_graph(template, images), **images_there}
     one = canonical(chosen, heads=options.heads, flatten=images, kinds=options.kinds)
-    images_there = _images(template)
     other = canonical(template, flatten=images_there)
     other = agreed(template, other, one, flatten=images_there)
     one = agreed(chosen, one, other, heads=options.heads, flatten=images, kinds=options.kinds)
@@ -78,6 +79,14 @@ def like_plan(
     found = recognize(here, there, given, rules)
     filling = fill(found, (_epsilon(here), _epsilon(there)))
     return _plan(source, found, filling, used[0] if used else None, path, format, options)
+
+
+def _of_graph(tree: WeightTree, known: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
+    """Those of the images that layers of the same name in an ONNX graph take flattened."""
+    if tree.format != "onnx":
+        return {}
+    paths = {layer.path for layer in canonical(tree).layers}
+    return {path: image for path, image in known.items() if path in paths}
 
 
 def _images(tree: WeightTree) -> dict[str, Sequence[int]]:

@@ -10,7 +10,7 @@ alphabetical order, "g i u" for the kernel of an LSTM, and so are its gates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import NameNotFoundError, UsageError
@@ -29,6 +29,7 @@ from .model import (
     layout_of,
 )
 from .onnx_paths import placed
+from .onnx_rows import channels_last
 from .pieces import Piece, flat
 from .records import remembered
 from .units import NOT_KNOWN, Unit, units
@@ -58,6 +59,7 @@ def canonical(
         dict(heads or {}), {k: tuple(v) for k, v in (flatten or {}).items()}, dict(kinds or {})
     )
     layers = with_kinds(layers, told.kinds, default)
+    told.last = channels_last(tree) if default == "onnx" else set()
     rest: list[Tensor] = []
     constants: set[str] = set()
     some = layers.only(t.name for t in left)
@@ -82,6 +84,7 @@ class _Told:
     heads: dict[str, int]
     flatten: dict[str, tuple[int, ...]]
     kinds: dict[str, str]
+    last: set[str] = field(default_factory=set)  # tensors after an image flattened channels last
 
     def of(self, table: Mapping[str, Any], path: str) -> Any:
         return table.get(path, table.get(path.replace("/", ".")))
@@ -188,7 +191,8 @@ def _layer(
         gates = layout.gates if "g" in flat(axes) else ""
         letters = sorted(flat(axes))
         if image is not None and _flattens(unit.kind, name, letters):
-            axes, size = flattened(axes, size, image, convention, unit.path)
+            whose = "keras" if tensor.name in told.last else convention
+            axes, size = flattened(axes, size, image, whose, unit.path)
         known = {**size, **known}
         for role, at in held(name, layout.roles.get(name), size):
             piece = Piece(tensor, axes, size, gates, at)
@@ -201,6 +205,8 @@ def _layer(
     parts = dict(sorted(parts.items(), key=lambda item: order[item[1].piece.tensor.name]))
     if image is not None:
         facts["flatten"] = tuple(image)
+    if any(one.found.tensor.name in told.last for one in unit.roles):
+        facts["rows"] = "channels last"
     return CanonicalLayer(unit.path, unit.kind, convention, known, parts, facts), rest
 
 

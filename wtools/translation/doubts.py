@@ -18,6 +18,13 @@ def unsure(found: Canonical, to: str, known: Collection[str] = ()) -> Iterator[s
     """
     if "keras" in (found.convention, to) and found.convention != to:
         yield from _flattened(found.layers, known)
+    if to == "torch":
+        for one in found.layers:
+            if "rows" in one.facts and "flatten" not in one.facts:
+                yield (
+                    f"{one.path}: the graph flattens its image channels last, and so its rows "
+                    f"stay: for a module that flattens channels first --flatten {one.path}=HxWxC"
+                )
     doubtful = [one for one in found.layers if one.facts.get("confidence", 1.0) < _LEAST]
     shown = [one for one in doubtful if one.kind in ("dense", "embedding", "rms_norm", "prelu")]
     shown += [one for one in doubtful if "conv" in one.kind]
@@ -36,7 +43,12 @@ def _flattened(layers: list[CanonicalLayer], known: Collection[str]) -> Iterator
         elif one.kind == "dense":
             inputs = one.sizes.get("i", 0)
             fits = channels > 1 and inputs > channels and inputs % channels == 0
-            told = "flatten" in one.facts or "record" in one.facts or one.path in known
+            told = (
+                "flatten" in one.facts
+                or "rows" in one.facts
+                or "record" in one.facts
+                or one.path in known
+            )
             if fits and not told:
                 yield (
                     f"{one.path}: its {inputs} inputs are {inputs // channels} times the "

@@ -64,8 +64,8 @@ class CanonicalLayer:
     parts: role -> Part; those of the backward direction begin with "backward_".
     facts: `level` and `levels` of a stacked recurrent layer, `bidirectional`, `cell`, `heads`,
         `part` and `within` of a composite, `confidence`, `evidence`, `note`, `node` (ONNX),
-        `flatten`: the image that is flattened before it; `record`: what a translated file says
-        of the layer's origin.
+        `flatten`: the image that is flattened before it, `rows`: "channels last" where an ONNX
+        graph flattens it so; `record`: what a translated file says of the layer's origin.
     """
 
     path: str
