@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ..errors import WtoolsError
+from ..layers import TensorRole, layer_map
 from ..translation.assignment import SURE, Side, assign
 from ..translation.likeness import Graph, Loose, Unit, loose_sides, side, units
 from ..translation.model import Canonical, Part
@@ -43,6 +45,11 @@ class Model:
     wiring: Wiring | None
     side: Side
     owner: Mapping[str, int]  # name of a tensor -> its unit
+
+    @cached_property
+    def roles(self) -> Mapping[str, TensorRole]:
+        """What `wtools layers` tells of each tensor."""
+        return layer_map(self.tree).tensors
 
     @classmethod
     def of(cls, tree: WeightTree, canonical: Canonical) -> Model:

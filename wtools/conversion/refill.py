@@ -9,15 +9,14 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import UnsupportedError, UsageError
-from ..layers import layer_map
 from ..layouts.axes import sizes as sizes_of
 from ..translation.filling import Folds, filled
 from ..translation.likeness import Loose, Unit
-from ..translation.model import CanonicalLayer, Part
+from ..translation.model import Part
 from ..translation.onnx_paths import numbered
 from ..translation.pieces import Piece, flat
 from ..translation.spelling import Spelled
-from ..tree import Tensor, WeightTree
+from ..tree import Tensor
 from .recognition import EQUAL, Model, Recognition, Told, assign_loose
 
 _LETTERS = "abcdefgh"
@@ -270,7 +269,7 @@ def _constants(model: Model) -> set[str]:
     """The constants of an ONNX graph, which no framework would call weights."""
     if model.canonical.convention != "onnx" or not model.canonical.rest:
         return set()
-    known = layer_map(model.tree).tensors
+    known = model.roles
     buffers = {name for name, role in known.items() if role.meaning.kind == "buffer"}
     return {t.name for t in model.canonical.rest if numbered(t) or t.name in buffers}
 
@@ -285,12 +284,10 @@ def _every_part(model: Model) -> Iterator[Loose]:
             if not part.piece.at and name not in seen:
                 seen.add(name)
                 yield Loose(role, part, name, order[name])
-    if model.canonical.rest:
-        known = layer_map(model.tree)
-        for tensor in model.canonical.rest:
-            meaning = known.tensors[tensor.name].meaning
-            part = _part_of(tensor, meaning.role, meaning.axes)
-            yield Loose(meaning.role, part, tensor.name, order[tensor.name])
+    for tensor in model.canonical.rest:
+        meaning = model.roles[tensor.name].meaning
+        part = _part_of(tensor, meaning.role, meaning.axes)
+        yield Loose(meaning.role, part, tensor.name, order[tensor.name])
 
 
 def _part_of(tensor: Tensor, role: str, axes: str) -> Part:
@@ -324,6 +321,3 @@ def _moved(part: Part, wanted: Part) -> Tensor | None:
     if len(long) < 2 and long == [size for size in there if size != 1]:
         return replace(tensor, shape=there)
     return None
-
-
-__all__ = ["CanonicalLayer", "Entry", "Filling", "WeightTree", "fill"]
