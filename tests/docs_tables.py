@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from wtools.reports import columns_of
 
@@ -126,26 +127,30 @@ def architectures() -> str:
     return "\n".join(lines)
 
 
-def estimators() -> str:
-    """The table of the estimators of scikit-learn that become graphs."""
-    from wtools.layouts.sklearn import CLASSIFIERS, LINKED, REGRESSORS, SCALERS
+def translations() -> str:
+    """Every kind of layer in every direction, as tests/translation measures it."""
+    import json
+    from pathlib import Path
 
-    scored = {"SGDClassifier", "RidgeClassifier", "RidgeClassifierCV", "LinearSVC", "Perceptron"}
-    scored |= {"PassiveAggressiveClassifier"}
-    rows = {
-        "regressors": [name for name in REGRESSORS if name not in LINKED],
-        "with their link": LINKED,
-        "classifiers with probabilities": [
-            *(name for name in CLASSIFIERS if name not in scored),
-            "SGDClassifier (log_loss, modified_huber)",
-        ],
-        "classifiers with scores": [name for name in CLASSIFIERS if name in scored],
-        "steps before them": SCALERS,
-    }
-    lines = ["| what | which |", "| --- | --- |"]
-    for what, names in rows.items():
-        listed = ", ".join(
-            f"`{name.partition(' ')[0]}`{name[len(name.partition(' ')[0]) :]}" for name in names
-        )
-        lines.append(f"| {what} | {listed} |")
-    return "\n".join(lines) + "\n"
+    path = Path(__file__).resolve().parent / "translation" / "table.json"
+    table = json.loads(path.read_text())
+    directions = list(next(iter(table.values())))
+    lines = [f"| kind | {' | '.join(directions)} |", "| --- |" + " --- |" * len(directions)]
+    for kind, cells in table.items():
+        lines.append(f"| {kind} | {' | '.join(_cell(cells[d]) for d in directions)} |")
+    return "\n".join(lines)
+
+
+def _cell(said: dict[str, Any]) -> str:
+    if not said["configurations"]:
+        return ""
+    told = []
+    for what in ("announced", "one way", "refused"):
+        names = said.get(what, [])
+        few = f" ({'; '.join(names)})" if len(names) < 3 and what != "announced" else ""
+        if names:
+            told.append(f"{len(names)} {what}{few}")
+    if said["exact"]:
+        told.insert(0, f"{said['exact']} exact")
+    below = f" < {said['below']:.0e}" if said["below"] else ""
+    return f"{said['configurations']}{below}: {', '.join(told)}"

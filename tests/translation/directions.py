@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,10 +121,10 @@ def bits(path: Path) -> dict[str, tuple[tuple[int, ...], str, bytes]]:
 
 
 def convert(*args: Any, **options: Any) -> list[str]:
-    """What the conversion says that cannot be undone."""
+    """What the conversion says of the layer that cannot be undone."""
     report = wtools.convert(*args, **options)
     assert report.summary["verified"]
-    return [note for note in report.notes if note.startswith("lost:")]
+    return [note for note in report.notes if re.search(r"lost: '?it\b|folded", note)]
 
 
 def home(source: Path, said: list[str], there: Path, back: Path, **options: Any) -> str:

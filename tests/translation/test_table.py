@@ -1,6 +1,6 @@
 """The table of the documentation: every kind of layer in every direction, run on both sides.
 
-What it says is recorded in table.json, written anew with WTOOLS_UPDATE_TABLE=1; here it is measured.
+What it says is recorded in table.json (WTOOLS_UPDATE_TABLE=1 writes it anew) and measured here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .directions import DIRECTIONS, Outcome, applies, outcome
 RECORD = Path(__file__).with_name("table.json")
 UPDATE = bool(os.environ.get("WTOOLS_UPDATE_TABLE"))
 CELLS = [(kind, direction) for kind in CONFIGS for direction in DIRECTIONS]
-BOUNDS = (1e-6, 1e-5, 1e-4)
+BOUNDS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
 
 
 def recorded() -> dict[str, dict[str, Any]]:
@@ -30,8 +30,10 @@ def cell(found: dict[str, Outcome]) -> dict[str, Any]:
     """What the table says of the outcomes, by the name of the configuration."""
     ran = {name: one for name, one in found.items() if not one.refused}
     largest = max((one.difference for one in ran.values()), default=0.0)
-    bound = next(bound for bound in BOUNDS if 2 * largest <= bound)
-    ways = {way: [n for n, one in ran.items() if one.home == way] for way in ("announced", "one way")}
+    bound = next(bound for bound in BOUNDS if 4 * largest <= bound)
+    ways = {
+        way: [n for n, one in ran.items() if one.home == way] for way in ("announced", "one way")
+    }
     refused = {name: one.refused for name, one in found.items() if one.refused}
     return {
         "configurations": len(found),
