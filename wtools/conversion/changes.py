@@ -90,7 +90,8 @@ def _generic(found: Recognition, to: str) -> Iterator[Change]:
             yield Change(names[there], _EPSILON[to], own["epsilon"], why)
         whole = source.units[here].projection != "pointwise"  # strides and pads are the other's
         if "conv" in kind and "transpose" not in kind and whole:
-            yield from _of_convolution(wired, here, names[there], own, known, to)
+            known_too = other is not None
+            yield from _of_convolution(wired, here, names[there], own, known, to, known_too)
     yield from _of_steps(wired, to)
 
 
@@ -124,9 +125,11 @@ def _of_convolution(
     own: Mapping[str, Any],
     known: Mapping[str, Any],
     to: str,
+    target_known: bool,
 ) -> Iterator[Change]:
     strides = own.get("strides")
-    if strides and list(strides) != list(known.get("strides") or [1] * len(strides)):
+    usual = [1] * len(strides or ()) if target_known else None  # a graph leaves out what is usual
+    if strides and strides != known.get("strides", usual):
         yield Change(module, _STRIDE[to], strides, "the stride of the source's layer")
     dilation = own.get("dilation")
     if dilation and any(n != 1 for n in dilation) and dilation != known.get("dilation"):
