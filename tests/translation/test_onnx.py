@@ -142,6 +142,15 @@ def test_batch_norm_comes_back_where_it_was_not_folded(tmp_path: Path) -> None:
     assert found["1.num_batches_tracked"].dtype == "int64"
 
 
+def test_a_folded_batch_norm_is_spoken_of(tmp_path: Path) -> None:
+    module = trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+    export(module, tmp_path / "m.onnx", (torch.randn(1, 3, 5, 5),), dynamo=False)
+    with wtools.open(tmp_path / "m.onnx") as tree:
+        found = translated(tree, "torch")
+    assert set(found.tree) == {"0.weight", "0.bias"}
+    assert any(note.startswith("0: ") and "BatchNorm" in note for note in found.notes)
+
+
 def test_constants_of_the_graph_are_left_out_and_told(tmp_path: Path) -> None:
     export(trained(Everything()), tmp_path / "m.onnx", INPUTS, dynamo=False)
     report = wtools.convert(tmp_path / "m.onnx", tmp_path / "m.safetensors")

@@ -1,4 +1,4 @@
-"""From any format to any other: plan, write, verify. Layout translation is not done here.
+"""From any format to any other: plan, translate (see `wtools.translation`), write, verify.
 
 convert("model.h5", "model.safetensors", dtype="bfloat16")
 """

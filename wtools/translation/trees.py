@@ -144,6 +144,7 @@ class _Making:
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    folded: list[str] = field(default_factory=list)
 
     def run(self) -> None:
         """All layers, then the rest, in the source's order."""
@@ -157,6 +158,12 @@ class _Making:
                 self.rest(one)
             else:
                 self.layer(one)
+        if self.folded:
+            more = f" and {len(self.folded) - 1} more" if len(self.folded) > 1 else ""
+            self.notes.append(
+                f"{self.folded[0]}{more}: the exporter made these weights anew, as it does where "
+                "it folds a BatchNorm into the convolution before it"
+            )
 
     def layer(self, layer: CanonicalLayer) -> None:
         told = layer.facts.get("record")
@@ -165,6 +172,9 @@ class _Making:
                 made = self.home(layer, told)
             elif self.exported and layer.convention == "onnx":
                 made = restored(layer)
+                kernel = layer.parts.get("kernel")
+                if "conv" in layer.kind and kernel is not None and numbered(kernel.piece.tensor):
+                    self.folded.append(layer.path)
             else:
                 made = spelled(layer, self.to)
         except (UnsupportedError, UsageError) as error:
