@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from .. import formats
 from ..formats import FEATURES
 from ..formats.drafts import widened
-from .layout import OF_FORMAT
+from ..translation.model import OF_FORMAT
 
 # What a file of a format can say of its weights, beyond what every format says.
 SAYS = {

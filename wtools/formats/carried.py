@@ -28,8 +28,11 @@ from ..tree import Tensor, WeightTree
 KEY = "wtools"
 TRANSLATED = "translated"  # among a tensor's facts
 CONVENTIONS = {  # of the formats
-    **{"keras": "keras", "pytorch": "torch", "onnx": "onnx"},
-    **{"skops": "sklearn", "sklearn": "sklearn"},
+    "keras": "keras",
+    "pytorch": "torch",
+    "onnx": "onnx",
+    "skops": "sklearn",
+    "sklearn": "sklearn",
 }
 _MOST = 64 << 20  # bytes of JSON that are looked at
 
