@@ -1,8 +1,8 @@
 """Translating weights from one framework's conventions into another's.
 
-    canonical(tree)             the layers of a tree, whichever convention it follows
-    spelled(layer, "torch")     a layer's tensors as a framework stores them
-    translate(tree, "torch")    a whole tree, lazily; `translated` tells what was done to each tensor
+canonical(tree)             the layers of a tree, whichever convention it follows
+spelled(layer, "torch")     a layer's tensors as a framework stores them
+translate(tree, "torch")    a whole tree, lazily; `translated` tells what was done to each tensor
 """
 
 from __future__ import annotations
