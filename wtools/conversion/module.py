@@ -61,8 +61,7 @@ def module_plan(
     if os.path.realpath(module) == os.path.realpath(target):
         raise UsageError("the module and its weights cannot be one file", path=str(target))
     made = to_torch(source)
-    state = made.tree.replace(made.tree.values(), convention="torch")
-    planned = plan(state, target, to=to, options=replace(options, layout="keep"))
+    planned = plan(made.tree, target, to=to, options=replace(options, layout="keep"))
     if planned.format not in _HOLDERS:
         raise UsageError(
             f"{planned.format} holds no state dict of torch", advice=f"--to {_HOLDERS[0]}"

@@ -46,7 +46,12 @@ def to_torch(tree: WeightTree) -> TorchModel:
         error.path = error.path or tree.path or None
         raise
     made = tree.replace(
-        exported.weights.values(), separator=".", architecture=None, apart={}, metadata={}
+        exported.weights.values(),
+        separator=".",
+        convention="torch",
+        architecture=None,
+        apart={},
+        metadata={},
     )
     notes = left_out(tree, exported.origins.values(), "module")
     return TorchModel(exported.source, made, exported.origins, exported.changes, tuple(notes))
