@@ -155,7 +155,7 @@ def command(
     problems ends with code 4.
     """
     from .. import formats
-    from ..conversion import Options, execute, plan, preview
+    from ..conversion import Options, execute, prepare, preview
     from ..conversion.layout import heads_of, images_of, pairs, writing_mapping
     from ..conversion.options import rule, rules_of
 
@@ -169,14 +169,9 @@ def command(
         **changes,
     )
     with formats.open(source, format=format, root=root) as tree:
-        beside: AbstractContextManager[None] = nullcontext()
-        if module is not None:
-            from ..conversion.module import module_plan
-
-            whole = module_plan(tree, target, module, to=to, options=options)
-            planned, beside = whole.weights, whole.writing(overwrite=overwrite)
-        else:
-            planned = plan(tree, target, to=to, options=options)
+        planned, beside = prepare(
+            tree, target, to=to, module=module, options=options, overwrite=overwrite
+        )
         if prove:
             _refuse_unprovable(source, planned.format, module)
         mapping: AbstractContextManager[None] = nullcontext()

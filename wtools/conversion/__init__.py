@@ -8,6 +8,6 @@ from __future__ import annotations
 from .bits import verify_bits
 from .options import Options
 from .plan import Plan, plan
-from .run import convert, execute, preview
+from .run import convert, execute, prepare, preview
 
-__all__ = ["Options", "Plan", "convert", "execute", "plan", "preview", "verify_bits"]
+__all__ = ["Options", "Plan", "convert", "execute", "plan", "prepare", "preview", "verify_bits"]

@@ -51,14 +51,9 @@ def convert(
     options = Options(**changes)
     tree = source if isinstance(source, WeightTree) else formats.open(source)
     try:
-        beside: AbstractContextManager[None] = nullcontext()
-        if module is not None:
-            from .module import module_plan
-
-            whole = module_plan(tree, target, module, to=to, options=options)
-            planned, beside = whole.weights, whole.writing(overwrite=overwrite)
-        else:
-            planned = plan(tree, target, to=to, options=options)
+        planned, beside = prepare(
+            tree, target, to=to, module=module, options=options, overwrite=overwrite
+        )
         if dry_run:
             return preview(planned, overwrite=overwrite)
         with beside:
@@ -66,6 +61,24 @@ def convert(
     finally:
         if tree is not source:
             tree.close()
+
+
+def prepare(
+    source: WeightTree,
+    target: str | os.PathLike[str],
+    *,
+    to: str | None,
+    module: str | os.PathLike[str] | None,
+    options: Options,
+    overwrite: bool,
+) -> tuple[Plan, AbstractContextManager[None]]:
+    """The plan, and what is written beside the target while the plan is carried out."""
+    if module is None:
+        return plan(source, target, to=to, options=options), nullcontext()
+    from .module import module_plan
+
+    whole = module_plan(source, target, module, to=to, options=options)
+    return whole.weights, whole.writing(overwrite=overwrite)
 
 
 def preview(plan: Plan, *, overwrite: bool = False) -> Report:
