@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FORBIDDEN = {
     "errors": {"*"},
     "dtypes": {"*", "-errors"},
+    "threads": {"*"},
     "tree": {"formats", "analyzers", "render", "commands", "cli", "sketch", "files", "conversion"},
     "files": {"formats", "analyzers", "render", "commands", "cli", "sketch", "conversion"},
     "sketch": {"formats", "analyzers", "render", "commands", "cli", "reports", "conversion"},

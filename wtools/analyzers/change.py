@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from .. import dtypes
 from ..errors import WtoolsError
 from ..sketch import difference
+from ..threads import in_order
 from ..tree import Tensor, tie_key
 from .casts import Casts, casts
 from .elements import STEP, aligned, part, patterns, raw_bytes, reals
-from .threads import in_order
 
 Array = NDArray[Any]
 _READ = 1 << 18  # bytes of each side read at a time

@@ -11,8 +11,8 @@ import numpy as np
 from .. import dtypes
 from ..errors import WtoolsError
 from ..sketch.runner import Result, sketches
+from ..threads import in_order
 from ..tree import BLOCK, Array, ArrayData, Data, Tensor, WeightTree, split, tie_key
-from .threads import in_order
 
 TOGETHER = 1 << 26  # bytes in memory of the tensors that are held at a time
 LARGEST = 208 << 20  # of one that is held alone; a larger one is streamed

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import WtoolsError
+from ..threads import in_order
 from ..tree import Tensor, WeightTree, tie_key
-from .threads import in_order
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from .. import dtypes
 from ..dtypes import DType
 from ..errors import UnsupportedError, UsageError
 from ..formats.drafts import exact
+from ..threads import in_order, spans
 from ..tree import BLOCK, Array, Tensor, split
 from .rounding import OnOverflow, Tally, rounded
-from .threads import in_order, spans
 
 
 def casts(spec: str | Mapping[str, str] | None) -> dict[str, str]:

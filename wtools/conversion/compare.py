@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import dtypes
 from ..streams import CHUNK, extents
+from ..threads import in_order, spans
 from ..tree import Raw, Tensor
-from .threads import in_order, spans
 
 Bytes = NDArray[np.uint8]
 _PART = 1 << 24  # bytes that one thread compares at a time

@@ -16,10 +16,10 @@ from ...errors import WtoolsError
 from ...layers import Meaning
 from ...sketch import Sketch
 from ...sketch.runner import Scan
+from ...threads import in_order
 from ...tree import Tensor, WeightTree, tie_key
 from ..elements import STEP, reals
 from ..held import is_held
-from ..threads import in_order
 from .curve import Curve, curve
 from .stated import Penalty, penalties
 from .structure import Structure, structure
