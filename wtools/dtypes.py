@@ -6,6 +6,7 @@ asks here, so that no dtype can be known to one format and fall between two othe
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -81,6 +82,18 @@ class DType:
         if self.packed:
             return _pack_bits(flat.view(np.uint8), self.bits)
         return flat.view(np.uint8)
+
+    def packed_blocks(self, blocks: Iterable[Array]) -> Iterator[Array]:
+        """`pack` of all blocks together, one after another: they may end inside a byte."""
+        rest = np.empty(0, self.numpy)
+        for block in blocks:
+            flat = np.concatenate([rest, block.reshape(-1)]) if rest.size else block.reshape(-1)
+            whole = flat.size // 8 * 8 if self.packed else flat.size
+            rest = flat[whole:]
+            if whole:
+                yield self.pack(flat[:whole])
+        if rest.size:
+            yield self.pack(rest)
 
 
 def _swappable(dtype: np.dtype[Any]) -> bool:

@@ -243,17 +243,13 @@ class Tensor:
         Concatenated, the blocks are the `nbytes` bytes that a format stores; they are what is
         written and what is hashed.
         """
-        dtype = dtypes.get(self.dtype)
         if self.raw is not None:
             for start in range(0, self.nbytes, nbytes):
                 buffer = np.empty(min(nbytes, self.nbytes - start), np.uint8)
                 self.raw.readinto(buffer, start)
                 yield buffer
-        elif dtype.packed:  # blocks may end inside a byte: pack the tensor as a whole
-            yield dtype.pack(self.read())
         else:
-            for block in self.blocks(nbytes):
-                yield dtype.pack(block)
+            yield from dtypes.get(self.dtype).packed_blocks(self.blocks(nbytes))
 
     def dequantized(self) -> Tensor:
         """This tensor with its quantization applied, as lazy float32; itself if it has none."""

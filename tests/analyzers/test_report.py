@@ -19,9 +19,10 @@ from measured import peak_of
 
 import wtools
 from wtools import formats
-from wtools.analyzers import held, turns
+from wtools.analyzers import held, passing, turns
 from wtools.analyzers.everything import ModelReport
 from wtools.analyzers.freeze import freeze_report
+from wtools.analyzers.initfit import exact
 from wtools.analyzers.layer_map import layer_report
 from wtools.cli import run
 from wtools.errors import CorruptError, UsageError, WtoolsError
@@ -184,10 +185,14 @@ MADE = {
 }
 
 
+@pytest.mark.parametrize("largest", [held.LARGEST, 0], ids=["held", "passing"])
 @pytest.mark.parametrize("name", MADE)
 def test_what_is_read_of_a_file_is_hardly_more_than_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, largest: int
 ) -> None:
+    monkeypatch.setattr(held, "LARGEST", largest)
+    # no larger tensor is looked for an orthogonal matrix in
+    monkeypatch.setattr(exact, "_LARGEST", min(exact._LARGEST, largest))
     path = tmp_path / name
     MADE[name](path)
     size = path.stat().st_size
@@ -219,9 +224,12 @@ def test_the_system_counts_no_more_either(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux' counters")
 @pytest.mark.parametrize("kind", ["dense", "with zeros", "heavy tails"])
-def test_a_tensor_of_200_mb_is_read_once_in_less_than_300_mb(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("rows", [50_000, 90_000], ids=["200 MB", "360 MB"])
+def test_a_large_tensor_is_read_once_in_less_than_300_mb(
+    tmp_path: Path, kind: str, rows: int
+) -> None:
     rng = np.random.default_rng(0)
-    weight = rng.standard_normal((50_000, 1024), np.float32) / 50
+    weight = rng.standard_normal((rows, 1024), np.float32) / 50
     if kind == "with zeros":
         weight[rng.random(len(weight)) < 0.1] = 0
     if kind == "heavy tails":
@@ -229,6 +237,8 @@ def test_a_tensor_of_200_mb_is_read_once_in_less_than_300_mb(tmp_path: Path, kin
         weight[:, 7] *= 300
     path = tmp_path / "m.safetensors"
     safetensors.numpy.save_file({"fc.weight": weight}, path)
+    with wtools.open(path) as tree:
+        same_as_single(wtools.report(tree), tree)
     del weight
     assert peak_of("report", path, "--json") < 300 << 20
     done = subprocess.run(
@@ -255,6 +265,48 @@ def test_no_more_is_held_than_is_allowed_and_nothing_afterwards(
         assert not any(map(held.is_held, tree.values()))
         for tensor in tree.values():
             assert tensor.read().tobytes() == opened[tensor.name].read().tobytes()
+
+
+@pytest.mark.parametrize("fails", ["at once", "later", "never"])
+def test_looks_at_a_passing_tensor_end_with_it(fails: str) -> None:
+    class Breaking:
+        def read(self) -> Any:
+            raise AssertionError("nothing is read as a whole")
+
+        def blocks(self, nbytes: int = 0) -> Iterator[Any]:
+            for n in range(20):
+                if (fails, n) in (("at once", 0), ("later", 9)):
+                    raise CorruptError("gone")
+                yield np.full(10, n, np.float32)
+
+    before = threading.active_count()
+    tensor = Tensor("w", (20, 10), "float32", Breaking())
+    passed = Tensor("w", (20, 10), "float32", passing.PassingData(tensor))
+
+    def total(tensor: Tensor) -> float:
+        return sum(float(block.sum()) for block in tensor.blocks())
+
+    def some(tensor: Tensor) -> float:
+        return float(next(iter(tensor.blocks())).sum())
+
+    def wrong(tensor: Tensor) -> float:
+        raise UsageError("no such look")
+
+    for name, look in (("total", total), ("some", some), ("wrong", wrong)):
+        passing.expect(passed, name, look)
+    assert isinstance(passed.data, passing.PassingData)
+    ((_, result),) = sketches([passed.data.to_sketch()])
+    assert threading.active_count() == before
+    with pytest.raises(UsageError):
+        passing.once(passed, "wrong", total)
+    assert held.is_held(passed)
+    if fails == "never":
+        assert passing.once(passed, "total", wrong) == 1900
+        assert passing.once(passed, "some", wrong) == 0
+    else:
+        assert isinstance(result, CorruptError)
+        with pytest.raises(CorruptError):
+            passing.once(passed, "total", total)
 
 
 # --- a tensor that cannot be read -----------------------------------------------------------------

@@ -84,7 +84,9 @@ def check(
     failures = list(damage)
     subject = Subject(tree, found, failures, like, threads)
     if any(rule.reads for rule in rules):
-        for tensor, result in scan(tree.distinct(), threads=threads, progress=progress):
+        tensors = tree.distinct()
+        subject.expect(rules, tensors)
+        for tensor, result in scan(tensors, threads=threads, progress=progress):
             if isinstance(result, WtoolsError):
                 failures.append(result)
             else:

@@ -82,8 +82,8 @@ def report(
     """What `ls`, `stats`, `layers`, `sparsity`, `init`, `check` and `freeze` say of a model.
 
     Each tensor is read once, whatever the analyses want to see of it: it is held in memory until
-    all of them are done with it. Only of a tensor that takes more than 208 MiB in memory they read
-    parts again. threads, progress: as in `stats`.
+    all of them are done with it, or, if it takes more than 128 MiB there, they look at its blocks
+    as they pass. threads, progress: as in `stats`.
     """
     held = holdable(tree)
     passes: dict[str, Callable[[Scan], Report]] = {

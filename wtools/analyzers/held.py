@@ -13,9 +13,10 @@ from ..errors import WtoolsError
 from ..sketch.runner import Result, sketches
 from ..threads import in_order
 from ..tree import BLOCK, Array, ArrayData, Data, Tensor, WeightTree, split, tie_key
+from .passing import PassingData
 
 TOGETHER = 1 << 26  # bytes in memory of the tensors that are held at a time
-LARGEST = 208 << 20  # of one that is held alone; a larger one is streamed
+LARGEST = 1 << 27  # of one that is held alone; a larger one is looked at in passing
 
 
 class HeldData:
@@ -65,20 +66,25 @@ class HeldData:
 
 
 def holdable(tree: WeightTree) -> WeightTree:
-    """The tree with tensors that can be held, but for those in memory already or too large."""
-    known: dict[object, HeldData] = {}
+    """The tree with tensors that can be held, or are looked at as they pass where they are too
+    large for that; but for those in memory already."""
+    known: dict[object, HeldData | PassingData] = {}
 
     def held_data(tensor: Tensor) -> Tensor:
-        if isinstance(tensor.data, ArrayData) or _in_memory(tensor) > LARGEST:
+        if isinstance(tensor.data, ArrayData):
             return tensor
-        return replace(tensor, data=known.setdefault(tie_key(tensor), HeldData(tensor)))
+        wanted = PassingData if _in_memory(tensor) > LARGEST else HeldData
+        return replace(tensor, data=known.setdefault(tie_key(tensor), wanted(tensor)))
 
     return tree.map(held_data)
 
 
 def is_held(tensor: Tensor) -> bool:
-    """Is it in memory now, but not later?"""
-    return isinstance(tensor.data, HeldData) and tensor.data.array is not None
+    """Is it in memory now, or what was expected of it, but not later?"""
+    data = tensor.data
+    if isinstance(data, PassingData):
+        return data.passed
+    return isinstance(data, HeldData) and data.array is not None
 
 
 def held_sketches(
@@ -100,7 +106,7 @@ def held_sketches(
             found = sketches(originals, threads=threads, progress=progress)
             for tensor, (_, result) in zip(batch, found, strict=True):
                 yield tensor, result
-                if isinstance(tensor.data, HeldData):
+                if isinstance(tensor.data, (HeldData, PassingData)):
                     tensor.data.release()
         finally:
             for data in held:
@@ -115,7 +121,8 @@ def _hold(data: HeldData) -> None:
 
 
 def _to_sketch(tensor: Tensor) -> Tensor:
-    return tensor.data.to_sketch() if isinstance(tensor.data, HeldData) else tensor
+    data = tensor.data
+    return data.to_sketch() if isinstance(data, (HeldData, PassingData)) else tensor
 
 
 def _in_memory(tensor: Tensor) -> int:

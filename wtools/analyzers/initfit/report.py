@@ -14,6 +14,7 @@ from ...reports import Report, column
 from ...sketch.runner import Scan, sketches
 from ...tree import Tensor, WeightTree, tie_key
 from ..listing import heading, tree_notes
+from ..passing import expect
 from ..stats import few
 from .activations import activations, known
 from .advice import advice_on, advice_on_signal
@@ -23,6 +24,7 @@ from .neighbours import with_neighbours
 from .settings import settings
 from .signal import ACTIVATIONS, Signal, bars, propagate
 from .steps import Measured, steps_of
+from .structure import first
 
 FALSE_ALARMS = 0.01  # chance that any tensor of a fresh file is called touched
 _LEAST = 10  # tensors that the chance is divided by, if there are fewer
@@ -86,6 +88,9 @@ def initfit(
     alpha = FALSE_ALARMS / max(_LEAST, len(wanted))
     judged: dict[object, tuple[Judgement, Measured]] = {}
     failures: list[WtoolsError] = []
+    for tensor in wanted:
+        if tensor.ndim > 1:
+            expect(tensor, "first", first)
     for tensor, result in scan(wanted, threads=threads, progress=progress):
         if isinstance(result, WtoolsError):
             failures.append(result)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...tree import Tensor
 from ..elements import reals
+from ..passing import once
 from .laws import Family, Law, moment
 from .special import chi2_tail
 
@@ -47,9 +48,8 @@ def structure(tensor: Tensor, skip_zero_row: bool = False) -> Structure:
         return Structure({})
     shape = tensor.shape
     ends = sorted(sorted(range(len(shape)), key=lambda k: -shape[k])[:2])
-    inner = math.prod(shape[1:])
-    rows = max(1, min(shape[0], _MOST // max(1, inner)))
-    values = _first(tensor, rows * inner).reshape(-1)
+    rows, inner = _part(shape)
+    values = once(tensor, "first", first)
     if values.size < rows * inner:
         return Structure({})
     array = values.reshape(rows, *shape[1:])
@@ -72,9 +72,15 @@ def structure(tensor: Tensor, skip_zero_row: bool = False) -> Structure:
     )
 
 
-def _first(tensor: Tensor, count: int) -> Array:
-    """The first elements as float64."""
-    found, filled = np.empty(min(count, tensor.size), np.float64), 0
+def _part(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many of the first rows are looked at, and the elements of each."""
+    inner = math.prod(shape[1:])
+    return max(1, min(shape[0], _MOST // max(1, inner))), inner
+
+
+def first(tensor: Tensor) -> Array:
+    """The elements that `structure` looks at, the first ones, as float64."""
+    found, filled = np.empty(min(math.prod(_part(tensor.shape)), tensor.size), np.float64), 0
     for block in tensor.blocks():
         part = reals(block[: found.size - filled], tensor.dtype)
         found[filled : filled + part.size] = part

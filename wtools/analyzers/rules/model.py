@@ -44,6 +44,13 @@ class Subject:
     threads: int | None = None
     looks: dict[str, dict[object, Any]] = field(default_factory=dict)
 
+    def expect(self, rules: Iterable[Rule], tensors: Iterable[Tensor]) -> None:
+        """Let the rules say, before the pass, what they will look at."""
+        wanted = [rule.expect for rule in rules if rule.expect is not None]
+        for tensor in tensors:
+            for say in wanted:
+                say(self, tensor)
+
     def look(self, rules: Iterable[Rule], tensor: Tensor, sketch: Sketch) -> None:
         """Let the rules look at a tensor while it is at hand."""
         for rule in rules:
@@ -79,7 +86,8 @@ class Rule:
 
     reads: does it need the tensors' data? look: what it has to see of a tensor beyond its sketch;
     called in the pass, before the next tensor, so that nothing is read again where a tensor is
-    still in memory. `find` explains itself in its docstring.
+    still in memory. expect: called before the pass, to say what `look` will want of a tensor that
+    is too large for that. `find` explains itself in its docstring.
     """
 
     id: str
@@ -87,6 +95,7 @@ class Rule:
     find: Callable[[Subject], Iterator[Finding]]
     reads: bool = False
     look: Callable[[Subject, Tensor, Sketch], Any] | None = None
+    expect: Callable[[Subject, Tensor], None] | None = None
 
     @property
     def explanation(self) -> str:

@@ -11,6 +11,7 @@ from ...sketch import Sketch
 from ...tree import Tensor, tie_key
 from ..held import is_held
 from ..matching import digest, digests, pairs
+from ..passing import expect, once
 from ..stats import few
 from .model import Finding, Rule, Subject
 from .reachable import feeding, reach
@@ -165,7 +166,12 @@ def _duplicates(subject: Subject) -> Iterator[list[Tensor]]:
 def _digest(subject: Subject, tensor: Tensor, sketch: Sketch) -> object:
     """Of a tensor that is in memory only now, and that others might equal."""
     wanted = is_held(tensor) and _varied(sketch) and subject.kinds[tensor.dtype, tensor.shape] > 1
-    return digest(tensor) if wanted else None
+    return once(tensor, "duplicate", digest) if wanted else None
+
+
+def _expect_digest(subject: Subject, tensor: Tensor) -> None:
+    if subject.kinds[tensor.dtype, tensor.shape] > 1:
+        expect(tensor, "duplicate", digest)
 
 
 def _varied(sketch: Sketch) -> bool:
@@ -212,7 +218,7 @@ RULES = (
     Rule("surplus-shards", "warning", surplus_shards),
     Rule("unused-initializer", "warning", unused),
     Rule("unreachable", "warning", unreachable),
-    Rule("duplicate", "warning", duplicate, reads=True, look=_digest),
+    Rule("duplicate", "warning", duplicate, True, _digest, _expect_digest),
     Rule("tied", "info", tied),
     Rule("mixed-dtypes", "info", mixed_dtypes),
     Rule("empty", "info", empty),

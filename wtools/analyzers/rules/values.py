@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from ...sketch import Sketch
 from ...sketch import sketch as sketch_of
 from ...tree import Tensor, tie_key
 from ..channels import channel_axis, channel_max
+from ..passing import expect, once
 from .model import Finding, Rule, Subject
 
 HALF_MAX = 65504.0  # the largest finite float16
@@ -141,17 +143,28 @@ def _channels(
     subject: Subject, tensor: Tensor, sketch: Sketch
 ) -> tuple[int, NDArray[np.float64]] | None:
     """(axis of the channels, largest magnitude of each), where any could stand out."""
-    axis = channel_axis(tensor, subject.meanings[tensor.name], subject.tree.separator)
-    if axis is None or tensor.shape[axis] < _FEW_CHANNELS or not sketch.finite:
+    axis = _axis(subject, tensor)
+    if axis is None or not sketch.finite:
         return None
     # Half of the channels have no magnitude above the median channel's largest. Where fewer
     # than half of the elements are that small, no channel can stand out: no need to look.
     if sketch.below_bounds(sketch.linf / OUTLIER)[1] < 0.5:
         return None
     try:
-        return axis, channel_max(tensor, axis)
+        return axis, once(tensor, "outlier-channels", partial(channel_max, axis=axis))
     except WtoolsError:
         return None  # told by another rule
+
+
+def _expect_channels(subject: Subject, tensor: Tensor) -> None:
+    if (axis := _axis(subject, tensor)) is not None:
+        expect(tensor, "outlier-channels", partial(channel_max, axis=axis))
+
+
+def _axis(subject: Subject, tensor: Tensor) -> int | None:
+    """The axis of channels, where there are enough of them to have outliers."""
+    axis = channel_axis(tensor, subject.meanings[tensor.name], subject.tree.separator)
+    return axis if axis is not None and tensor.shape[axis] >= _FEW_CHANNELS else None
 
 
 def bad_scale(subject: Subject) -> Iterator[Finding]:
@@ -184,5 +197,5 @@ RULES = (
     Rule("subnormals", "warning", subnormal, reads=True),
     Rule("all-zero", "warning", all_zero, reads=True),
     Rule("constant", "warning", constant, reads=True),
-    Rule("outlier-channels", "warning", outlier_channels, reads=True, look=_channels),
+    Rule("outlier-channels", "warning", outlier_channels, True, _channels, _expect_channels),
 )

@@ -20,16 +20,15 @@ from ...threads import in_order
 from ...tree import Tensor, WeightTree, tie_key
 from ..elements import STEP, reals
 from ..held import is_held
+from ..passing import expect, once
 from .curve import Curve, curve
 from .stated import Penalty, penalties
-from .structure import Structure, structure
+from .structure import SMALL, Structure, structure
 from .views import View, is_coefficient, view_of
 
 Array = NDArray[Any]
 
 FAINT = 1e-4  # of the tensor's rms: a unit with nothing above it does nothing
-SMALL = 0.03  # of the rms of what is not zero: what a spike around zero is made of
-ZEROS = 0.02  # fraction of zeros below which they may be chance
 LAST_SPIKE = 0.1  # the same of the last matrix, which tells of the others
 SPIKE = 0.25  # of the weights that small: where so many are, do they make up whole units?
 
@@ -180,8 +179,9 @@ def measured(
 ) -> tuple[dict[object, Measured], list[WtoolsError]]:
     """tie key -> all that is known of each tensor that can be read; and what went wrong.
 
-    A tensor is read a second time where zeros, or enough small magnitudes, call for it: after the
-    pass, on several threads, or at once while it is held in memory.
+    A tensor is looked at beyond its sketch where zeros, or enough small magnitudes, call for it:
+    in a second reading after the pass, on several threads, or in the pass if that is of several
+    analyses.
     """
     stated = penalties(tree)
     distinct = list({tie_key(tensor): tensor for tensor in reversed(tensors)}.values())[::-1]
@@ -189,6 +189,13 @@ def measured(
     found: dict[object, Measured] = {}
     failures: list[WtoolsError] = []
     later: list[Measured] = []
+    views = [view_of(tensor, meanings[tensor.name], tree) for tensor in distinct]
+    seen_as = dict(zip(map(tie_key, distinct), views, strict=True))
+    for tensor, view in zip(distinct, views, strict=True):
+        if view is not None:
+            expect(tensor, "structure", _structure(view, threshold, tensor is last))
+        elif is_coefficient(tensor) or meanings[tensor.name].kind == "linear_model":
+            expect(tensor, "nonzero", _nonzero)
     for tensor, sketch in scan(distinct, threads=threads, progress=progress):
         if isinstance(sketch, WtoolsError):
             failures.append(sketch)
@@ -199,7 +206,7 @@ def measured(
             meaning,
             sketch,
             sketch.zeros,
-            view_of(tensor, meaning, tree),
+            seen_as[tie_key(tensor)],
             penalty=stated.get(tensor.name),
             last=tensor is last,
         )
@@ -229,20 +236,29 @@ def _looked_at(one: Measured, threshold: float) -> Measured:
     small = bool(threshold) and one.sketch.below_bounds(above)[1] > 0
     if one.view is None:
         if one.is_linear and one.zeros:
-            one = replace(one, nonzero=np.flatnonzero(one.tensor.read()).tolist())
+            one = replace(one, nonzero=once(one.tensor, "nonzero", _nonzero))
         return replace(one, zeros=_zeros(one.tensor, threshold)) if small else one
     spike = LAST_SPIKE if one.last else SPIKE
     if not (small or _may_be_dead(one) or _may_be_faint(one) or one.spike >= spike):
         return one
-    seen = structure(one.tensor, one.view, threshold, _signs_from(one) if one.last else None)
+    seen = once(one.tensor, "structure", _structure(one.view, threshold, one.last))
     if seen is None:
         return replace(one, too_wide=True)
     return replace(one, structure=seen, zeros=seen.zeros)
 
 
-def _signs_from(one: Measured) -> float:
-    """The magnitude above which a weight is alive: where none is zero, what is no spike."""
-    return 0.0 if one.zeros >= ZEROS * one.tensor.size else SMALL * one.sketch.rms
+def _structure(view: View, threshold: float, last: bool) -> Callable[[Tensor], Structure | None]:
+    return lambda tensor: structure(tensor, view, threshold, signs=last)
+
+
+def _nonzero(tensor: Tensor) -> list[int]:
+    """The places of the elements that are not zero."""
+    found: list[int] = []
+    start = 0
+    for block in tensor.blocks():
+        found += (start + np.flatnonzero(block)).tolist()
+        start += block.size
+    return found
 
 
 def _may_be_dead(one: Measured) -> bool:

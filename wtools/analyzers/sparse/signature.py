@@ -25,9 +25,10 @@ from dataclasses import dataclass, field
 
 from .balance import balanced
 from .curve import Curve
-from .measured import SPIKE, ZEROS, Measured
+from .measured import SPIKE, Measured
 from .names import DECAY, LINEAR, NONE, PROXIMAL, SUBGRADIENT
 from .stated import BOTH, ONE, Penalty
+from .structure import ZEROS
 
 LEAST = 256  # weights in a tensor below which its magnitudes say little
 _FEW = 16  # coefficients of a linear model, or weights that are not zero

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ Mask = NDArray[np.bool_]
 
 BLOCKS = ((1, 4), (4, 1), (1, 16), (16, 1), (4, 4), (8, 8), (16, 16))  # outputs x inputs
 GROUPS = (4, 8, 16)
+SMALL = 0.03  # of the rms of what is not zero: what a spike around zero is made of
+ZEROS = 0.02  # fraction of zeros below which they may be chance
 _ALIGN = 16  # of the slabs, so that neither blocks nor groups are cut
 _TOO_WIDE = 1 << 26  # elements of 16 indexes above which a weight is not looked at
 ROWS, COLUMNS = 512, 8192  # outputs and inputs kept to estimate what a permutation gains
@@ -82,10 +85,10 @@ class Structure:
 
 
 def structure(
-    tensor: Tensor, view: View, threshold: float = 0.0, signs_from: float | None = None
+    tensor: Tensor, view: View, threshold: float = 0.0, *, signs: bool = False
 ) -> Structure | None:
-    """The structure of the elements whose magnitude is not above `threshold`; with sums if
-    `signs_from` is given, the magnitude from which a real number counts as having a sign.
+    """The structure of the elements whose magnitude is not above `threshold`; with sums of real
+    numbers and of their signs if `signs` says so.
 
     None where sixteen rows of the weight are too long for bounded memory. Raises what reading
     the tensor raises.
@@ -94,7 +97,7 @@ def structure(
     row = between * y * after
     if row * _ALIGN > _TOO_WIDE:
         return None
-    counter = _Counter(view, None if tensor.dtype.startswith("complex") else signs_from)
+    counter = _Counter(view, signs and not tensor.dtype.startswith("complex"))
     for first, slab in slabs(tensor, (before, x, row), _ALIGN):
         plain = slab.dtype in (np.float32, np.float64)
         values = slab if plain else reals(slab.reshape(-1), tensor.dtype)
@@ -106,11 +109,11 @@ def structure(
 class _Counter:
     """The running counts of one weight."""
 
-    def __init__(self, view: View, signs_from: float | None) -> None:
+    def __init__(self, view: View, signs: bool) -> None:
         self.view = view
         x, y = view.shape[1], view.shape[3]
-        self.signs_from = signs_from
-        self.sums = None if signs_from is None else np.zeros((4, view.inputs))
+        self.signs_from: float | None = None
+        self.sums = np.zeros((4, view.inputs)) if signs else None
         self.counts = np.zeros(x, np.int64), np.zeros(y, np.int64)
         self.largest = np.zeros(x), np.zeros(y)
         sizes = [m for m in GROUPS if view.reduced and m <= view.inputs]
@@ -132,7 +135,29 @@ class _Counter:
             np.fmax(largest, magnitude.max(axis=others), out=largest)
         if self.sums is not None:
             self._sum(here, values, magnitude)
-        kept = mask.view(np.uint8)
+        if mask.all():
+            self._full(here, mask.shape)
+        else:
+            self._count(here, mask.view(np.uint8))
+        place = mask[0, :, 0, :, 0]
+        self._keep(place if self.view.outputs_first else place.T)
+
+    def _full(self, here: slice, shape: tuple[int, ...]) -> None:
+        """Nothing is zero, which is the same as counting, and fast."""
+        size = math.prod(shape)
+        self.counts[0][here] += size // shape[1]
+        self.counts[1][:] += size // shape[3]
+        outputs, inputs = (1, 3) if self.view.outputs_first else (3, 1)
+        for m, counts in self.groups.items():
+            whole, rest = divmod(shape[inputs], m)
+            counts[m] += size // shape[inputs] * whole
+            counts[rest] += size // shape[inputs] * bool(rest)
+        places = size // (shape[1] * shape[3])
+        for (r, c), (tiles, empty) in self.blocks.items():
+            more = places * -(-shape[outputs] // r) * -(-shape[inputs] // c)
+            self.blocks[r, c] = tiles + more, empty
+
+    def _count(self, here: slice, kept: NDArray[np.uint8]) -> None:
         sums = {axis: _sums(kept, axis) for axis in (1, 3)}
         self.counts[0][here] += sums[3][16].sum(axis=(0, 2, 3, 4), dtype=np.int64)
         self.counts[1][:] += sums[1][16].sum(axis=(0, 1, 2, 4), dtype=np.int64)
@@ -143,11 +168,11 @@ class _Counter:
             tiles, empty = self.blocks[r, c]
             empty += any_kept.size - int(np.count_nonzero(any_kept))
             self.blocks[r, c] = tiles + any_kept.size, empty
-        place = mask[0, :, 0, :, 0]
-        self._keep(place if self.view.outputs_first else place.T)
 
     def _sum(self, here: slice, values: Array, magnitude: Array) -> None:
         assert self.sums is not None
+        if self.signs_from is None:
+            self.signs_from = _signs_from(magnitude)
         alive = magnitude > self.signs_from
         inputs_last = self.view.outputs_first
         others = (0, 1, 2, 4) if inputs_last else (0, 2, 3, 4)
@@ -185,6 +210,16 @@ class _Counter:
             sample=np.concatenate(self.sample, axis=along) if self.sample else empty,
             sums=self.sums,
         )
+
+
+def _signs_from(magnitude: Array) -> float:
+    """The magnitude above which a weight is alive, told from the first slab so that one reading is
+    enough: where hardly any is zero, what is no spike."""
+    if np.count_nonzero(magnitude == 0) >= ZEROS * magnitude.size:
+        return 0.0
+    finite = magnitude[np.isfinite(magnitude)].astype(np.float64)
+    with np.errstate(over="ignore"):
+        return SMALL * math.sqrt(np.mean(finite**2)) if finite.size else 0.0
 
 
 def _sums(x: NDArray[np.uint8], axis: int) -> dict[int, NDArray[np.uint8]]:
