@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -441,6 +442,52 @@ def test_penalties_beside_those_of_a_twin() -> None:
     assert told(sparser, lasso) == "more L1 than its twin"
     assert told(lasso, sparser) == "less L1 than its twin"
     assert told(lasso, lasso) == "as much of either penalty as its twin"
+
+
+def test_l1_and_l2_that_go_against_each_other_are_both_told() -> None:
+    ridge = random_array("float64", (4, 100))
+
+    def lasso(at: float, scale: float) -> Array:
+        found: Array = scale * np.sign(ridge) * np.maximum(np.abs(ridge) - at, 0)
+        return found
+
+    def told(a: Array, b: Array) -> str:
+        found = wtools.sparsity(tree(coef_=a), compare=tree(coef_=b)).summary["compared"]
+        return str(found["beside_the_twin"])
+
+    assert told(lasso(0.5, 3), ridge) == "more L1 and less L2 than its twin"
+    assert told(ridge, lasso(0.5, 3)) == "less L1 and more L2 than its twin"
+    assert told(lasso(0.2, 0.3), lasso(0.5, 1)) == "more L2 than its twin"
+    assert told(lasso(0.5, 1), lasso(0.2, 0.3)) == "less L2 than its twin"
+
+
+def test_the_threshold_counts_survivors_and_does_not_make_an_l1() -> None:
+    here = random_array("float64", (4, 100))
+    a, b = tree(coef_=0.1 * here), tree(coef_=here)
+    plain, counted = (
+        wtools.sparsity(a, compare=b, threshold=threshold).summary["compared"]
+        for threshold in (0.0, 0.05)
+    )
+    assert plain["kept_in_both"] == 400 > counted["kept_in_both"]
+    assert counted["kept_in_both"] == (np.abs(0.1 * here) > 0.05).sum()
+    assert plain["beside_the_twin"] == counted["beside_the_twin"] == "more L2 than its twin"
+
+
+def test_networks_of_several_penalties_beside_each_other() -> None:
+    ways = ("none", "L2", "L1", "L1 subgradient", "ElasticNet subgradient")
+    made = {way: tree(**sparsified.trained(way, 500, epochs=40)) for way in ways}
+    told = {
+        (a, b): wtools.sparsity(made[a], compare=made[b]).summary["compared"]["beside_the_twin"]
+        for a, b in itertools.permutations(ways, 2)
+    }
+    for (a, b), said in told.items():
+        swapped = said.replace("more", "*").replace("less", "more")
+        assert told[b, a] == swapped.replace("*", "less")
+    for way in ("L1", "L1 subgradient", "ElasticNet subgradient"):
+        assert "more L1" in told[way, "none"] and "more L1" in told[way, "L2"]
+    assert told["L2", "none"] == "more L2 than its twin"
+    assert told["L1", "L1 subgradient"] == ""
+    assert told["ElasticNet subgradient", "L1 subgradient"] == "more L2 than its twin"
 
 
 def test_of_a_pipeline_the_coefficients_are_compared() -> None:

@@ -137,7 +137,7 @@ def sparsity(
         row_type=SparsityRow,
         rows=_rows(tree, pairs, once, by),
         summary=_summary(once)
-        | (compared(tree, compare) if compare is not None else {})
+        | (compared(tree, compare, threshold) if compare is not None else {})
         | features(tree, compare),
         notes=[*tree.notes, *tree_notes(tree), *_notes(tensors, real, once, failures)],
         path=tree.path,

@@ -28,7 +28,7 @@ from .curve import Curve
 from .measured import SPIKE, Measured
 from .names import DECAY, LINEAR, NONE, PROXIMAL, SUBGRADIENT
 from .stated import BOTH, ONE, Penalty
-from .structure import ZEROS
+from .structure import SMALL, ZEROS
 
 LEAST = 256  # weights in a tensor below which its magnitudes say little
 _FEW = 16  # coefficients of a linear model, or weights that are not zero
@@ -161,6 +161,17 @@ def _explained(
     if narrow and one.live_spike >= _LIVE_SPIKE and evidence["evenness"] >= _EVEN:
         return SUBGRADIENT
     return DECAY if one.spike >= _SPIKE and shrunk else NONE
+
+
+def has_spike(live: Curve) -> bool:
+    """Is a quarter of the magnitudes in a spike around zero in which they are spread evenly?"""
+    if live.count < LEAST:
+        return False
+    spike = live.below(SMALL * live.rms)
+    if spike < SPIKE:
+        return False
+    narrow = 2 * live.magnitude(spike / 2) < _EDGE * live.rms
+    return narrow and live.magnitude(0.1) >= _EVEN * live.magnitude(0.5)
 
 
 def fan_in(one: Measured) -> int:
