@@ -54,7 +54,7 @@ def test_silero_as_torchscript_fills_its_onnx_graph(corpus: Path, tmp_path: Path
 
 
 def test_resemblyzer_goes_through_keras_and_onnx(corpus: Path, tmp_path: Path) -> None:
-    """To ONNX and back bit for bit; Keras has one bias where torch has two."""
+    """To ONNX and Keras and back bit for bit, though Keras has one bias where torch has two."""
     torch = pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
     pytest.importorskip("onnx")
@@ -94,3 +94,20 @@ def test_resemblyzer_goes_through_keras_and_onnx(corpus: Path, tmp_path: Path) -
     convert(tmp_path / "k.pt", tmp_path / "k.keras", like=str(tmp_path / "t.keras"), **alone)
     one, other = values(tmp_path / "o.keras"), values(tmp_path / "k.keras")
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+    # without a template the file itself keeps what the two biases were
+    report = convert(source, tmp_path / "plain.h5")
+    assert any("both are kept for the way back" in note for note in report.notes)
+    layers = [keras.layers.LSTM(256, return_sequences=n < 2, name=f"lstm_l{n}") for n in range(3)]
+    dense = keras.layers.Dense(256, activation="relu", name="linear")
+    model = keras.Sequential([keras.Input((None, 40)), *layers, dense])
+    model.load_weights(tmp_path / "plain.h5", by_name=True)
+    np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
+    for there in ("plain.h5", "plain.onnx", "layout.onnx"):
+        if there.endswith(".onnx"):
+            layout = {"layout": "onnx"} if there == "layout.onnx" else {}
+            convert(source, tmp_path / there, **layout)
+        convert(tmp_path / there, tmp_path / f"{there}.pt")
+        home = values(tmp_path / f"{there}.pt")
+        assert home.keys() == first.keys()
+        assert all(home[name].tobytes() == first[name].tobytes() for name in first)

@@ -195,7 +195,10 @@ def test_without_metadata_the_values_are_still_exact() -> None:
     )
     back = translated(plain, "keras")
     assert bits(back.tree) == bits(tree)
-    assert any("added up" in loss for loss in back.losses)
+    assert any("two biases added up; both are kept" in note for note in back.notes)
+    assert back.losses == []
+    lossy = translated(plain, "keras", keeps=False)
+    assert any("cannot tell them apart again" in loss for loss in lossy.losses)
 
 
 def test_what_only_changes_its_name_stays_bytes_in_the_file(tmp_path: Any) -> None:

@@ -13,21 +13,13 @@ from ..layers import layer_map
 from ..translation import Translation, convention_of, translated
 from ..translation.model import OF_FORMAT
 from ..tree import Tensor, WeightTree
+from .cast import casts, target_dtype
 from .options import Options
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 LAYOUTS = ("keep", "keras", "torch", "onnx")
-
-
-def stated(source: WeightTree) -> str:
-    """The convention that a file is known to follow; "" where only its tensors could tell."""
-    if source.convention:
-        return source.convention
-    if source.format in OF_FORMAT and source.variant != "plain HDF5":
-        return OF_FORMAT[source.format]
-    return {"pt": "torch", "tf": "keras"}.get(str(source.metadata.get("format", "")), "")
 
 
 def target_convention(source: WeightTree, format: str, options: Options) -> str:
@@ -53,9 +45,13 @@ def target_convention(source: WeightTree, format: str, options: Options) -> str:
 
 
 def translation_of(
-    source: WeightTree, kept: Iterable[Tensor], to: str, options: Options
+    source: WeightTree, kept: Iterable[Tensor], to: str, options: Options, *, metadata: bool
 ) -> Translation:
-    """The chosen tensors in the convention `to`, understood amid the whole tree. Reads no data."""
+    """The chosen tensors in the convention `to`, understood amid the whole tree. Reads no more
+    than `translated`. metadata: does the format keep what the tensors remember?"""
+    wanted = casts(options.dtype)
+    kept = list(kept)
+    same = all(target_dtype(tensor, wanted) == tensor.dtype for tensor in kept)
     tensors = [t.dequantized() if options.dequantize else t for t in kept]
     layers = layer_map(source)
     some = source.replace(tensors)
@@ -66,6 +62,7 @@ def translation_of(
         flatten=options.flatten,
         kinds=options.kinds,
         layers=layers if len(some) == len(source) else layers.only(some),
+        keeps=metadata and same,
     )
 
 

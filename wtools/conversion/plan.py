@@ -108,7 +108,7 @@ def plan(
         filled = like_plan(source, chosen_ones, path, format, options)
         if filled is not None:
             return filled
-    translation = _translation(source, chosen_ones, format, options)
+    translation = _translation(source, chosen_ones, format, options, writer)
     base = translation.tree if translation else source
     kept = list(base.values()) if translation else chosen_ones
     names = new_names(kept, options)
@@ -152,10 +152,15 @@ def plan(
 
 
 def _translation(
-    source: WeightTree, kept: Sequence[Tensor], format: str, options: Options
+    source: WeightTree,
+    kept: Sequence[Tensor],
+    format: str,
+    options: Options,
+    writer: formats.Writer,
 ) -> Translation | None:
     to = target_convention(source, format, options)
-    return translation_of(source, kept, to, options) if to else None
+    metadata = "metadata" in writer.KEEPS
+    return translation_of(source, kept, to, options, metadata=metadata) if to else None
 
 
 def _translated(row: Row, source: WeightTree, translation: Translation) -> Row:

@@ -18,6 +18,7 @@ It is advice, never trusted: what does not fit the tensors that are really there
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -148,7 +149,7 @@ def _translated(tree: WeightTree) -> dict[str, Any]:
         told = tensor.facts.get(TRANSLATED)
         if not isinstance(told, Mapping):
             continue
-        own = {key: value for key, value in told.items() if key != "layer"}
+        own = {key: _text_of(value) for key, value in told.items() if key != "layer"}
         layer = told.get("layer")
         if layer is not None:
             if id(layer) not in at:
@@ -157,6 +158,15 @@ def _translated(tree: WeightTree) -> dict[str, Any]:
             own["at"] = at[id(layer)]
         tensors[tensor.name] = own
     return {"layers": layers, "tensors": tensors} if tensors else {}
+
+
+def _text_of(value: Any) -> Any:
+    """As JSON: tensors, which are small, as their bytes in base64. Reads these."""
+    if isinstance(value, Tensor):
+        return base64.b64encode(value.read().tobytes()).decode()
+    if isinstance(value, Mapping):
+        return {key: _text_of(one) for key, one in value.items()}
+    return value
 
 
 def _origins(value: Any) -> dict[str, dict[str, Any]]:

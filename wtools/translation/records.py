@@ -8,6 +8,8 @@ the formats that have some (see `wtools.formats.carried`):
      "sizes": {"g": 4, ...},
      "stored": [{"name": "lstm/lstm_cell/kernel", "axes": "i (g u)", ...}]}}
 
+A sum keeps what was added, see `addends`.
+
 A tensor of no known layer, only renamed, remembers its name: {"from", "to", "name"}.
 
 It is advice, never trusted: what does not fit the tensor that is really there is ignored.
@@ -16,12 +18,14 @@ It is advice, never trusted: what does not fit the tensor that is really there i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from ..errors import UsageError
 from ..layouts.axes import parse, sizes
 from ..tree import Tensor
+from . import addends
 from .model import CanonicalLayer, Part
 from .pieces import Piece, flat
 from .slots import Slot, completed, of_template
@@ -95,6 +99,7 @@ def _layer(members: list[Tensor], told: Mapping[str, Any]) -> CanonicalLayer:
     layer = told["layer"]
     known = {k: v for k, v in layer["sizes"].items() if isinstance(v, int) and v >= 0}
     parts: dict[str, Part] = {}
+    restored: list[str] = []
     for tensor in members:
         own = tensor.facts[KEY]
         axes, along = str(own.get("axes", "")), str(own.get("along", ""))
@@ -107,8 +112,14 @@ def _layer(members: list[Tensor], told: Mapping[str, Any]) -> CanonicalLayer:
             piece = Piece(tensor, axes, size, str(own.get("gates", "")), where)
             letters = " ".join(sorted(piece.letters))
             parts[role] = Part(role, letters, piece, (tensor.name,))
+            if addends.KEY in own and not where:
+                for one, was in addends.apart(tensor, own[addends.KEY], role).items():
+                    parts[one] = Part(one, letters, replace(piece, tensor=was), (tensor.name,))
+                    restored.append(one)
         known = {**known, **{k: v for k, v in size.items() if k in names}}
     facts = {**layer["facts"], "evidence": "config", "confidence": 1.0, "record": told}
+    if restored:
+        facts["apart"] = tuple(restored)
     return CanonicalLayer(
         str(layer["path"]), str(layer["kind"]), str(told["to"]), known, parts, facts
     )

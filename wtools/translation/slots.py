@@ -214,9 +214,9 @@ def of_template(template: CanonicalLayer) -> list[Slot]:
     found = []
     for name, tensor in template.tensors.items():
         held = sorted(lying[name], key=lambda one: one[1])
-        roles = tuple(role for role, _ in held)
-        piece = template.parts[roles[0]].piece
         along = " ".join(letter for letter, _ in held[0][1])
+        roles = tuple(role for role, _ in (held if along else held[:1]))  # the rest is added to it
+        piece = template.parts[roles[0]].piece
         found.append(Slot(name, piece.axes, roles, along, piece.gates, shape=tensor.shape))
     return completed(found, template.kind)
 

@@ -11,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import UnsupportedError, UsageError
 from ..tree import Array, Tensor
+from .addends import total
 from .flattening import aligned, order_of, shown
 from .model import CanonicalLayer
 from .pieces import Computed, Piece, flat, shape_of, stacked
@@ -23,7 +24,8 @@ class Spelled(NamedTuple):
     """One tensor as a framework stores it.
 
     steps: what was done, from source to target, in words. losses: what cannot be undone, or is
-    not in the source. sources: the names of the stored tensors that it is made of.
+    not in the source. sources: the names of the stored tensors that it is made of. addends: of
+    a sum, role -> what was added, with the axes of the sum.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Spelled(NamedTuple):
     losses: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     slot: Slot | None = None
+    addends: Mapping[str, Tensor] = {}
 
 
 def spelled(
@@ -129,6 +132,8 @@ def _moved(piece: Piece, slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     if "fc" in piece.letters and steps:
         steps = (*steps, "Flatten: rows in the order of " + order_of(to))
     slot = replace(slot, axes=axes)
+    if set(slot.roles) & set(layer.facts.get("apart", ())):
+        steps = (*steps, "as it was before it was added up")
     if not steps and source != slot.name:
         steps = ("renamed",)
     return Spelled(slot.name, _named(tensor, slot.name), steps, (), (source,), slot)
@@ -196,23 +201,19 @@ def _whole(slot: Slot, pieces: list[Piece | None]) -> Piece | None:
 
 def _added(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     """Two biases as one: their sum, the first alone where the second is all zeros."""
-    first = layer.parts[slot.roles[0]].piece
-    more = [layer.parts[role].piece for role in slot.added if role in layer.parts]
+    roles = [role for role in (slot.roles[0], *slot.added) if role in layer.parts]
+    pieces = [layer.parts[role].piece for role in roles]
+    first = pieces[0]
 
-    def compute() -> Array:
-        total = first.taken(slot.axes, slot.gates)
-        for piece in more:
-            other = piece.taken(slot.axes, slot.gates)
-            total = total + other if np.any(other) else total  # -0 + 0 would be 0
-        return total
+    def each(piece: Piece) -> Tensor:
+        shape = shape_of(slot.axes, piece.sizes)
+        data = Computed(lambda: piece.taken(slot.axes, slot.gates))
+        return replace(piece.tensor, shape=shape, data=data, storage=None)
 
-    names = [piece.tensor.name for piece in (first, *more)]
-    tensor = replace(
-        first.tensor,
-        shape=shape_of(slot.axes, first.sizes),
-        data=Computed(compute),
-        storage=None,
-    )
+    addends = {role: each(piece) for role, piece in zip(roles, pieces, strict=True)}
+    summed = Computed(lambda: total(one.read() for one in addends.values()))
+    names = list(dict.fromkeys(piece.tensor.name for piece in pieces))
+    tensor = replace(addends[roles[0]], data=summed)
     steps = (*steps_of(first, slot.axes, slot.gates, layer, None), f"sum of {' and '.join(names)}")
     loss = (
         f"{slot.name}: {' + '.join(names)} added up: the outputs are equal, but {to} has one "
@@ -220,7 +221,8 @@ def _added(slot: Slot, layer: CanonicalLayer, to: str) -> Spelled:
     )
     made = all(_neutral(layer, role) for role in slot.added if role in layer.parts)
     losses = () if made else (loss,)
-    return Spelled(slot.name, _named(tensor, slot.name), steps, losses, tuple(names), slot)
+    kept = {} if made or first.tensor.quantization is not None else addends
+    return Spelled(slot.name, _named(tensor, slot.name), steps, losses, tuple(names), slot, kept)
 
 
 def _made(slot: Slot, layer: CanonicalLayer) -> Spelled | None:

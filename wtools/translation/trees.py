@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UnsupportedError, UsageError
 from ..layers import LayerMap
 from ..tree import Tensor, WeightTree
+from . import addends
 from .behaviour import behaviour
 from .canonical import canonical
 from .doubts import unsure
@@ -91,13 +92,16 @@ def translated(
     flatten: Mapping[str, Sequence[int]] | None = None,
     kinds: Mapping[str, str] | None = None,
     layers: LayerMap | None = None,
+    keeps: bool = True,
 ) -> Translation:
-    """How `tree` becomes one of the convention `to`. Reads no data.
+    """How `tree` becomes one of the convention `to`. Reads no data, but for sums whose record
+    tells what was added.
 
     heads: attention layer -> its number of heads, which nn.MultiheadAttention's weights do not
     tell. flatten: dense layer -> (height, width, channels) of the image that is flattened before
     it, whose order differs between channels last and channels first; Keras models say it
-    themselves. kinds: layer -> its kind, where names and shapes tell another.
+    themselves. kinds: layer -> its kind, where names and shapes tell another. keeps: will what
+    the tensors remember stay with them, and their bits be the same?
     Raises UsageError for a convention or a layer that there is not.
     """
     if to not in CONVENTIONS:
@@ -105,7 +109,7 @@ def translated(
     known = _images(tree, to)
     flatten = {**{path: image for path, image in known.items() if image}, **(flatten or {})}
     found = canonical(tree, layers, heads=heads, flatten=flatten, kinds=kinds)
-    made = _Making(tree, found, to)
+    made = _Making(tree, found, to, keeps)
     made.run()
     result = tree.replace(
         made.tensors.values(), separator=SEPARATORS[to], convention=to, architecture=None
@@ -139,12 +143,15 @@ class _Making:
     tree: WeightTree
     found: Canonical
     to: str
+    keeps: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     folded: list[str] = field(default_factory=list)
+    summed: list[str] = field(default_factory=list)
+    room: int = field(default_factory=lambda: addends.MOST)
 
     def run(self) -> None:
         """All layers, then the rest, in the source's order."""
@@ -163,6 +170,11 @@ class _Making:
             self.notes.append(
                 f"{self.folded[0]}{more}: the exporter made these weights anew, as it does where "
                 "it folds a BatchNorm into the convolution before it"
+            )
+        if self.summed:
+            more = f" and {len(self.summed) - 1} more" if len(self.summed) > 1 else ""
+            self.notes.append(
+                f"{self.summed[0]}{more}: two biases added up; both are kept for the way back"
             )
 
     def layer(self, layer: CanonicalLayer) -> None:
@@ -189,6 +201,11 @@ class _Making:
                 remembered = record(source, self.to, known, one.slot)
                 if not one.sources:
                     remembered["made"] = True
+                if self.keeps and one.addends and addends.nbytes(one.addends) <= self.room:
+                    self.room -= addends.nbytes(one.addends)
+                    remembered[addends.KEY] = one.addends
+                    self.summed.append(one.name)
+                    one = one._replace(losses=())
                 tensor = replace(tensor, facts={**tensor.facts, KEY: remembered})
             self.add(one, tensor)
 
