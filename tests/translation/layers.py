@@ -20,7 +20,7 @@ class Case:
 
     build: keras.layers -> the layer, named "it". shape: of its input, with the batch. module:
     what torch has for it. run: module, input -> output, both as Keras lays them out; None for
-    a module that takes channels first. lossy: torch -> Keras adds what cannot be told apart.
+    a module that takes channels first. added: torch -> Keras adds two biases up.
     back: the weights in torch alone tell that it is this layer. options: of the translation.
     """
 
@@ -28,7 +28,7 @@ class Case:
     shape: tuple[int, ...]
     module: Callable[[], nn.Module]
     run: Callable[[Any, Any], Any] | None = None
-    lossy: bool = False
+    added: bool = False
     back: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ def _recurrent(name: str, module: Any, both: bool = False, **options: Any) -> Ca
         (2, 6, 4),
         lambda: module(4, 5, batch_first=True, bidirectional=both, bias=bias),
         plain,
-        lossy=name != "GRU" and bias,
+        added=name != "GRU" and bias,
     )
 
 
@@ -237,14 +237,14 @@ CASES: dict[str, Case] = {
         (2, 6, 4),
         lambda: nn.LSTM(4, 5, 2, batch_first=True),
         plain,
-        lossy=True,
+        added=True,
     ),
     "stacked lstm of two sizes": Case(
         lambda L: L.RNN([L.LSTMCell(5), L.LSTMCell(3)], return_sequences=True, name="it"),
         (2, 6, 4),
         Stacked,
         plain,
-        lossy=True,
+        added=True,
         back=False,
     ),
     "attention": Case(

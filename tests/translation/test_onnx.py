@@ -73,6 +73,7 @@ EXPORTS = {
     "dynamo": {"dynamo": True, "optimize": True},
     "dynamo as it is": {"dynamo": True, "optimize": False},
 }
+SOME = ["legacy", *(pytest.param(how, marks=pytest.mark.slow) for how in list(EXPORTS)[1:])]
 INPUTS = (torch.randn(1, 3, 6, 6), torch.zeros(1, 1, dtype=torch.int64))
 
 
@@ -94,7 +95,7 @@ def trained(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-@pytest.mark.parametrize("how", EXPORTS)
+@pytest.mark.parametrize("how", SOME)
 def test_a_module_takes_its_weights_back(how: str, tmp_path: Path) -> None:
     module = trained(Everything())
     export(module, tmp_path / "m.onnx", INPUTS, **EXPORTS[how])
@@ -119,7 +120,7 @@ def test_a_simple_recurrent_layer(tmp_path: Path) -> None:
             assert np.array_equal(found[name].read(), value.numpy())
 
 
-@pytest.mark.parametrize("how", EXPORTS)
+@pytest.mark.parametrize("how", SOME)
 def test_equal_weights_that_the_exporter_stored_once(how: str, tmp_path: Path) -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)).eval()
     for part in (module[0], module[1]):
@@ -222,7 +223,7 @@ class Twice(nn.Module):
         return (x @ self.a + self.c) @ self.b.T
 
 
-@pytest.mark.parametrize("how", ["legacy", "dynamo"])
+@pytest.mark.parametrize("how", SOME[:2])
 def test_no_weight_is_taken_for_a_constant(how: str, tmp_path: Path) -> None:
     module = nn.ModuleDict({"m": trained(Twice())})["m"]
     export(module, tmp_path / "m.onnx", (torch.randn(2, 3, 4),), **EXPORTS[how])
