@@ -63,7 +63,14 @@ def _in_graph(layer: CanonicalLayer, graph: Graph, to: str) -> Iterator[str]:
     if layer.kind in _ACTIVATIONS and set(used) - {"Sigmoid", "Tanh"}:
         yield f"activations {', '.join(used)}: the outputs will differ from a plain layer's"
     if node.attribute("direction") in (b"reverse", "reverse") and layer.kind in _ACTIVATIONS:
-        yield "runs over the sequence from its end"
+        yield "runs over the sequence from its end: " + _FROM_THE_END[to]
+
+
+_FROM_THE_END = {
+    "torch": "flip time before torch's module, and its outputs after it",
+    "keras": "Keras' layer needs go_backwards=True, and flips what return_sequences gives",
+    "onnx": 'the node needs direction="reverse"',
+}
 
 
 def layer_defaults(convention: str, kind: str) -> Mapping[str, float]:
