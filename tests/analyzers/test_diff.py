@@ -393,3 +393,41 @@ def test_exit_codes(files: tuple[str, str], capfd: pytest.CaptureFixture[str]) -
     capfd.readouterr()
     assert run(["diff", a, b, "--all", "--json"]) == 0
     assert '"schema": "wtools.diff/1"' in capfd.readouterr().out
+
+
+# --- across frameworks ----------------------------------------------------------------------------
+
+
+def network(kind: str) -> Any:
+    import keras
+    from keras import layers
+
+    if kind == "recurrent":
+        inner = [layers.LSTM(6, return_sequences=True), layers.Bidirectional(layers.GRU(5))]
+        return keras.Sequential([keras.Input((12, 8)), *inner, layers.Dense(3)])
+    if kind == "flattened":
+        inner = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten()]
+        return keras.Sequential([keras.Input((8, 8, 3)), *inner, layers.Dense(7)])
+    put = keras.Input((6, 8))
+    return keras.Model(put, layers.MultiHeadAttention(2, 4)(put, put))
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "flattened", "attention"])
+def test_what_convert_has_translated_is_not_changed(kind: str, tmp_path: Path) -> None:
+    network(kind).save(tmp_path / "m.h5")
+    with wtools.open(tmp_path / "m.h5") as keras:
+        wtools.convert(keras, tmp_path / "m.pt")
+        with wtools.open(tmp_path / "m.pt") as torch:
+            for a, b in ((keras, torch), (torch, keras)):
+                found = wtools.diff(a, b)
+                assert not found.rows and not found.summary["differ"]
+                assert any("is compared as" in note for note in found.notes)
+                states = wtools.freeze(a, b).summary["tensors"]
+                assert list(states) == ["identical"]
+            first = next(t for t in keras.values() if t.ndim > 1)
+
+            def moved(tensor: Tensor) -> Tensor:
+                return Tensor.of(first.name, first.read() + 1) if tensor is first else tensor
+
+            found = wtools.diff(keras.map(moved), torch)
+            assert statuses(found) == {first.name: "changed"}

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import wtools
-from wtools.conversion.layout import stated
-from wtools.translation import Translation, translated
+from wtools.translation import Translation, stated, translated
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 FILES = sorted(

@@ -16,6 +16,7 @@ from ..errors import WtoolsError
 from ..layers import layer_path
 from ..reports import Report, column
 from ..tree import Tensor, WeightTree
+from .alike import alike
 from .change import Change, measured
 from .listing import heading, tree_notes
 from .matching import Pairs, pairs, renamed
@@ -82,11 +83,13 @@ def diff(
     dequantize: compare the values that quantized integers stand for, not the integers.
     threads, progress: as in `stats`; progress is called with bytes of `a`.
 
+    Two frameworks' models are compared as one of the two would store both, see `alike`.
     Tensors are matched by name (see `matching.pairs`), those left over by content. `summary` counts
     the tensors of each status; `summary["differ"]` says whether any is not identical or close.
     """
     if dequantize:
         a, b = a.map(Tensor.dequantized), b.map(Tensor.dequantized)
+    a, b, said = alike(a, b)
     found = pairs(a, b)
     moved = renamed(found.only_a, found.only_b, threads=threads)
     gone, come = {t.name for t, _ in moved}, {t.name for _, t in moved}
@@ -104,7 +107,7 @@ def diff(
         row_type=DiffRow,
         rows=sorted((r for r in rows if everything or r.status not in EQUAL), key=_rank),
         summary=_summary(a, b, rows, [change for _, _, change in compared]),
-        notes=list(_notes(a, b, found)),
+        notes=[*said, *_notes(a, b, found)],
         path=a.path,
         format=a.format,
         failures=failures,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..reports import Report, column
+from ..translation import stated
 from ..tree import Tensor, WeightTree
 from .compare import difference
-from .layout import stated
 
 
 @dataclass(frozen=True)

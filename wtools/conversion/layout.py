@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..files import atomic
 from ..layers import layer_map
-from ..translation import Translation, convention_of, translated
+from ..translation import Translation, convention_of, stated, translated
 from ..translation.model import OF_FORMAT
 from ..tree import Tensor, WeightTree
 from .cast import casts, target_dtype

@@ -12,14 +12,13 @@ from .. import formats
 from ..errors import UsageError
 from ..reports import column
 from ..translation import Entry as Told
-from ..translation import Translation, canonical
+from ..translation import Translation, canonical, stated
 from ..translation.architectures import Applied, apply
 from ..translation.assignment import SURE
 from ..tree import Tensor, WeightTree
 from .agreement import agreed
 from .cast import cast, casts, target_dtype
 from .changes import changes, sentences
-from .layout import stated
 from .options import Options, new_names
 from .plan import Plan, Row, metadata_of
 from .recognition import Model, Recognition, recognize

@@ -7,7 +7,7 @@ translate(tree, "torch")    a whole tree, lazily; `translated` tells what was do
 
 from __future__ import annotations
 
-from .canonical import canonical, convention_of
+from .canonical import canonical, convention_of, stated
 from .model import Canonical, CanonicalLayer, Part
 from .spelling import Spelled, spelled
 from .trees import Entry, Translation, translate, translated
@@ -22,6 +22,7 @@ __all__ = [
     "canonical",
     "convention_of",
     "spelled",
+    "stated",
     "translate",
     "translated",
 ]

@@ -133,12 +133,7 @@ def _uniform(stack: list[CanonicalLayer]) -> bool:
 def convention_of(tree: WeightTree, layers: LayerMap | None = None) -> str:
     """The convention of a tree: what its file says, else what its format is for, else that of
     most of its tensors by their axes and names."""
-    if tree.convention:
-        return tree.convention
-    if tree.format in OF_FORMAT and tree.variant != "plain HDF5":
-        return OF_FORMAT[tree.format]
-    said = {"pt": "torch", "tf": "keras"}.get(str(tree.metadata.get("format", "")))
-    if said:
+    if said := stated(tree):
         return said
     layers = layers if layers is not None else layer_map(tree)
     votes = {"torch": 0, "keras": 0}
@@ -149,6 +144,15 @@ def convention_of(tree: WeightTree, layers: LayerMap | None = None) -> str:
     if votes["keras"] == votes["torch"]:
         return "keras" if tree.separator == "/" else "torch"
     return max(votes, key=lambda name: votes[name])
+
+
+def stated(tree: WeightTree) -> str:
+    """The convention that a file is known to follow; "" where only its tensors could tell."""
+    if tree.convention:
+        return tree.convention
+    if tree.format in OF_FORMAT and tree.variant != "plain HDF5":
+        return OF_FORMAT[tree.format]
+    return {"pt": "torch", "tf": "keras"}.get(str(tree.metadata.get("format", "")), "")
 
 
 def by_axes(role: TensorRole) -> str:

@@ -12,6 +12,7 @@ from ...errors import WtoolsError
 from ...layers import LayerMap, TensorRole, layer_map
 from ...reports import Report
 from ...tree import Tensor, WeightTree
+from ..alike import alike
 from ..change import Change, Measured, measured
 from ..counterparts import counterparts
 from ..listing import heading, tree_notes
@@ -63,6 +64,7 @@ def moved(
     """
     if dequantize:
         base, tuned = base.map(Tensor.dequantized), tuned.map(Tensor.dequantized)
+    base, tuned, said = alike(base, tuned)
     a, b = _Side.of(base), _Side.of(tuned)
     found = pairs(base, tuned)
     translated = counterparts(found.only_a, found.only_b, a.found, b.found)
@@ -86,7 +88,7 @@ def moved(
         row_type=MovedBlockRow if by == "block" else MovedRow,
         rows=block_rows(rows, changes, base, kinds) if by == "block" else rows,
         summary=_summary(rows),
-        notes=list(_notes(base, tuned, rows, found.prefix, len(translated))),
+        notes=[*said, *_notes(base, tuned, rows, found.prefix, len(translated))],
         path=base.path,
         format=base.format,
         failures=[c for (_, _, c), _ in compared if isinstance(c, WtoolsError)],
