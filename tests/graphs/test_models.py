@@ -198,6 +198,16 @@ def test_narrow_weights_are_widened_and_it_is_said(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, answers(model, [rng(2, 6)])[0], atol=2e-2)
 
 
+def test_a_narrow_policy_is_said_where_the_weights_are_float32(tmp_path: Path) -> None:
+    import keras
+
+    layer = keras.layers.Dense(5, dtype="mixed_bfloat16")
+    path = save(keras.Sequential([keras.Input((6,)), layer]), tmp_path / "m.keras")
+    for target, options in (("m.onnx", {}), ("m.pt", {"module": tmp_path / "m.py"})):
+        report = wtools.convert(path, tmp_path / target, **options)
+        assert any("mixed_bfloat16: the " in note for note in report.notes), report.notes
+
+
 NO_FRAMEWORKS = """
 import sys
 from wtools.cli import run

@@ -18,6 +18,7 @@ from ..formats.onnx.writer import ROOM, DataFile, initializer, is_external
 from ..outputs import Output, part_pattern
 from ..streams import FileWriter
 from ..tree import WeightTree
+from .ir import Layer
 from .keras_config import graph
 from .onnx_export import Exported, Port, export
 from .sklearn_export.onnx import export as sklearn_export
@@ -69,15 +70,21 @@ def to_onnx(tree: WeightTree) -> Runnable:
     Raises UnsupportedError for what cannot be exported, the layer and its config named; then
     nothing was written. CorruptError where the file contradicts itself.
     """
+    layers: list[Layer] = []
     try:
         estimator = of_tree(tree)
-        exported = export(graph(tree)) if estimator is None else sklearn_export(estimator)
+        if estimator is None:
+            model = graph(tree)
+            layers = [node.layer for node in model.nodes]
+            exported = export(model)
+        else:
+            exported = sklearn_export(estimator)
     except (CorruptError, UnsupportedError) as error:
         error.path = error.path or tree.path or None
         raise
     weights = list(exported.weights.values())
     made = tree.replace(weights, apart={})
-    notes = (*exported.notes, *left_out(tree, exported.origins.values(), "graph"))
+    notes = (*exported.notes, *left_out(tree, exported.origins.values(), "graph", layers))
     return Runnable(made, exported, exported.origins, exported.changes, notes)
 
 

@@ -10,6 +10,7 @@ from ..errors import CorruptError, UnsupportedError
 from ..estimators.described import of_tree
 from ..extras import need
 from ..tree import WeightTree
+from .ir import Layer
 from .keras_config import graph
 from .sklearn_export.torch import export as sklearn_export
 from .torch_export import CLASS, export
@@ -40,8 +41,12 @@ def to_torch(tree: WeightTree) -> TorchModel:
     config named; CorruptError where the file contradicts itself.
     """
     estimator = of_tree(tree)
+    layers: list[Layer] = []
     try:
-        exported = export(graph(tree)) if estimator is None else sklearn_export(estimator)
+        if estimator is None:
+            model = graph(tree)
+            layers = [node.layer for node in model.nodes]
+        exported = export(model) if estimator is None else sklearn_export(estimator)
     except (CorruptError, UnsupportedError) as error:
         error.path = error.path or tree.path or None
         raise
@@ -53,7 +58,7 @@ def to_torch(tree: WeightTree) -> TorchModel:
         apart={},
         metadata={},
     )
-    notes = left_out(tree, exported.origins.values(), "module")
+    notes = left_out(tree, exported.origins.values(), "module", layers)
     return TorchModel(exported.source, made, exported.origins, exported.changes, tuple(notes))
 
 

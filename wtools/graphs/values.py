@@ -7,7 +7,7 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import UnsupportedError
 from ..tree import Array, MappedData, Tensor, WeightTree
+from .ir import Layer
 
 Dim = int | None
 Shape = tuple[Dim, ...]
@@ -118,8 +119,27 @@ def as_float32(tensor: Tensor) -> Tensor:
     return replace(tensor, dtype="float32", data=data, storage=None)
 
 
-def left_out(tree: WeightTree, origins: Iterable[str], target: str) -> list[str]:
-    """What a model made of the tree lacks: tensors that are in no `origins`, narrower numbers."""
+def policy_of(layer: Layer) -> str:
+    """The name of the layer's dtype policy: float32, mixed_float16, int8_from_float32, ..."""
+    spec = layer.config.get("dtype")
+    if isinstance(spec, Mapping):
+        inner = spec.get("config")
+        spec = inner.get("name") if isinstance(inner, Mapping) else None
+    return spec if isinstance(spec, str) else "float32"
+
+
+def narrow_policy(layer: Layer) -> str | None:
+    """The layer's policy if Keras computes it in fewer bits than float32."""
+    policy = policy_of(layer)
+    narrow = ("float16", "bfloat16", "mixed_", "int8", "int4", "float8")
+    return policy if policy.startswith(narrow) else None
+
+
+def left_out(
+    tree: WeightTree, origins: Iterable[str], target: str, layers: Iterable[Layer] = ()
+) -> list[str]:
+    """What a model made of the tree lacks: tensors that are in no `origins`, narrower numbers,
+    stored or (as the `layers` say) computed with."""
     used = {name for origin in origins for name in origin.split(", ")}
     unused = [name for name in tree if name not in used]
     notes = []
@@ -127,6 +147,7 @@ def left_out(tree: WeightTree, origins: Iterable[str], target: str) -> list[str]
         plural = "s" if len(unused) > 1 else ""
         notes.append(f"{len(unused)} tensor{plural} that inference does not need ({unused[0]}...)")
     narrow = {t.dtype for t in tree.values()} - {"float32", "int32", "int64", "uint32", "bool"}
+    narrow |= {policy for layer in layers if (policy := narrow_policy(layer))}
     if narrow:
         notes.append(f"{', '.join(sorted(narrow))}: the {target} computes in float32")
     return notes
