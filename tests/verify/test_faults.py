@@ -137,3 +137,20 @@ def test_a_bias_left_out(image_model: Engine) -> None:
 
     report = against(image_model, change=change)
     assert (report.summary["layer"], report.summary["cause"]) == ("head", "bias")
+
+
+def test_a_narrow_policy_is_the_cause_not_a_layer_s_options(folder: Path) -> None:
+    import keras
+
+    import wtools
+
+    layers = [keras.layers.Conv2D(4, 3, dtype="mixed_float16"), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    path = folder / "mixed.keras"
+    model.save(path)
+    wtools.convert(path, folder / "mixed.onnx")
+    report = wtools.verify(path, folder / "mixed.onnx", batches=[2])
+    assert not report.summary["equal"]
+    assert report.summary["layer"] == "conv2d" or report.summary["kind"] == "Conv2D"
+    assert report.summary["cause"] == "precision"
+    assert "mixed_float16" in report.summary["explanation"]

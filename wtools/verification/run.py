@@ -12,7 +12,9 @@ import numpy as np
 from .. import formats
 from ..engines import Engine, runnable
 from ..errors import UsageError, WtoolsError
+from ..graphs.ir import Layer
 from ..graphs.keras_config import graph
+from ..graphs.values import narrow_policy
 from ..reports import Report, column
 from ..tree import Array
 from .causes import Cause, Suspect, cause_of
@@ -23,6 +25,7 @@ from .layers import Parting, family, first_parting
 from .reference import ACTIVATIONS
 
 ATOL, RTOL = 1e-5, 1e-5
+ROUNDING = 0.02  # of a layer's scale: what half precision or eight bits may be off by
 LOOSE = 1e-3  # of an output's scale: a larger absolute tolerance hides what it should show
 
 # What usually goes wrong where a hypothesis could not be computed.
@@ -256,7 +259,7 @@ def _cause(left: Engine, right: Engine, parting: Parting) -> Cause:
                 list(dict.fromkeys(images)),
                 known.version,
             )
-            cause = cause_of(suspect)
+            cause = cause_of(suspect) or _precision(own, parting)
         if cause is not None:
             return cause
     if parting.earlier:
@@ -265,6 +268,16 @@ def _cause(left: Engine, right: Engine, parting: Parting) -> Cause:
     kind = family(parting.pair[0].kind) or family(parting.pair[1].kind)
     text = USUAL.get(kind, "its options or its weights")
     return Cause(text.partition(":")[0], text)
+
+
+def _precision(layer: Layer, parting: Parting) -> Cause | None:
+    """A guess where Keras computes the layer in fewer bits and the difference is a rounding's."""
+    policy = narrow_policy(layer)
+    if policy is None or parting.gap > ROUNDING * parting.scale:
+        return None
+    return Cause(
+        "precision", f"precision: Keras computes it by its policy {policy}, not in float32"
+    )
 
 
 def _activation_before(parting: Parting) -> Cause | None:
