@@ -15,6 +15,7 @@ from ..translation import Entry as Told
 from ..translation import Translation, canonical, stated
 from ..translation.architectures import Applied, apply
 from ..translation.assignment import SURE
+from ..translation.fused import apart, is_fused
 from ..tree import Tensor, WeightTree
 from .agreement import agreed
 from .cast import cast, casts, target_dtype
@@ -71,6 +72,11 @@ def like_plan(
     other = canonical(template, flatten=images_there)
     other = agreed(template, other, one, flatten=images_there)
     one = agreed(chosen, one, other, heads=options.heads, flatten=images, kinds=options.kinds)
+    if any(map(is_fused, one.layers)) != any(map(is_fused, other.layers)):
+        one, other = (
+            replace(one, layers=apart(one.layers)),
+            replace(other, layers=apart(other.layers)),
+        )
     here, there = Model.of(chosen, one), Model.of(template, other)
     given = _given(options.mapping, here, there) if options.mapping else []
     used: list[Applied] = []
