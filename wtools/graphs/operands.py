@@ -139,6 +139,20 @@ def matrices(call: LayerCall[Any, V], b: Layouts[V]) -> tuple[V, V, Shape]:
     return left, right, (*outer, left.shape[-2], right.shape[-1])
 
 
+def contraction(call: LayerCall[Any, V], b: Layouts[V]) -> tuple[str, V, V, Shape]:
+    """(equation, left, right, shape) of an einsum of two tensors, every axis by a letter."""
+    equation = call.text("subscripts").replace(" ", "")
+    sides, arrow, output = equation.partition("->")
+    inputs = sides.split(",")
+    letters = (*inputs, output)
+    if not arrow or len(inputs) != 2 or any(len(set(s)) < len(s) or "." in s for s in letters):
+        raise call.unsupported(f"subscripts={equation!r}")
+    left, right = b.last(tensor(call, 0)), b.last(tensor(call, 1))
+    sizes = dict(zip(inputs[1], right.shape, strict=True))
+    sizes |= {a: n for a, n in zip(inputs[0], left.shape, strict=True) if n is not None}
+    return equation, left, right, tuple(sizes.get(letter) for letter in output)
+
+
 @dataclass(frozen=True)
 class Index:
     """x[...]: slices by axis; then axes of one element that go, then others that come."""

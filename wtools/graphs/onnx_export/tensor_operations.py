@@ -125,6 +125,12 @@ def matmul(call: Call) -> Value:
     return Value(call.b.node("MatMul", left.name, right.name), shape)
 
 
+@operation("Einsum")
+def einsum(call: Call) -> Value:
+    equation, left, right, shape = operands.contraction(call, call.b)
+    return Value(call.b.node("Einsum", left.name, right.name, equation=equation), shape)
+
+
 @operation("Identity", "StopGradient")
 def identity(call: Call) -> Value:
     return tensor(call)

@@ -277,6 +277,12 @@ def matmul(call: Call) -> Value:
     return call.b.value(f"{left} @ {right}", shape)
 
 
+@operation("Einsum")
+def einsum(call: Call) -> Value:
+    equation, left, right, shape = operands.contraction(call, call.b)
+    return call.b.value(f"torch.einsum({equation!r}, {left}, {right})", shape)
+
+
 @operation("Identity", "StopGradient")
 def identity(call: Call) -> Value:
     return tensor(call)
