@@ -247,7 +247,7 @@ for label, make in {
     "where": lambda o, x: o.where(x > 0.2, x, -1.0),
     "maximum": lambda o, x: o.maximum(x, 0.1) + o.minimum(x, o.abs(x)),
     "matmul": lambda o, x: o.matmul(x, o.swapaxes(x, -1, -2)),
-    "einsum": lambda o, x: o.einsum("bij,bkj->bik", x, x),
+    "einsum": lambda o, x: o.einsum("bhwi,bhvi->bhwv", x, x),
     "exp and log": lambda o, x: o.log(o.exp(x) + 1.0) + o.sqrt(o.square(x) + 1.0),
     "elementwise": lambda o, x: [
         *(o.sin(x), o.cos(x), o.tan(x * 0.2), o.floor(x), o.ceil(x), o.round(x), o.sign(x)),
