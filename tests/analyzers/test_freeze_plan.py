@@ -372,8 +372,7 @@ def test_a_keras_file_against_the_torch_model_made_of_it(tmp_path: Path) -> None
     with wtools.open(tmp_path / "m.h5") as ours, wtools.open(tmp_path / "m.pt") as theirs:
         for a, b in ((ours, theirs), (theirs, ours)):
             states = {row.name.replace("/", "."): row.state for row in wtools.freeze(a, b).rows}
-            counter = states.pop("bn.num_batches_tracked")
-            assert counter in ("added", "missing")
+            assert states.pop("bn.num_batches_tracked", None) in (None, "identical")
             moved = states.pop("up.kernel" if a is ours else "up.weight")
             assert moved == "moved" and set(states.values()) == {"identical"}
 
