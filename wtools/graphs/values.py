@@ -7,6 +7,7 @@ first.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ Dim = int | None
 Shape = tuple[Dim, ...]
 
 
-class Laid:
+class Laid(ABC):
     """A tensor of a graph; an exporter's own Value says how the target refers to it.
 
     shape: as Keras has it, the batch included; None where it is not known before the graph runs.
@@ -43,24 +44,24 @@ class Laid:
         return self.shape[-1]
 
     @property
+    @abstractmethod
     def key(self) -> Hashable:
         """What tells it from the graph's other tensors."""
-        raise NotImplementedError
 
 
 V = TypeVar("V", bound=Laid)
 
 
-class Layouts(Generic[V]):
+class Layouts(ABC, Generic[V]):
     """Where Keras' axes of a value lie in the target."""
 
+    @abstractmethod
     def first(self, value: V) -> V:
         """The value with its channels second in the target."""
-        raise NotImplementedError
 
+    @abstractmethod
     def last(self, value: V) -> V:
         """The value as Keras lays it out."""
-        raise NotImplementedError
 
     def aligned(self, values: Sequence[V]) -> list[V]:
         """The values of one rank in one layout: channels first where any of them is."""
